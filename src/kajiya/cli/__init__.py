@@ -1,0 +1,1 @@
+"""The command line: one file a noun, thin over the Python API. Heavy imports wait inside functions."""

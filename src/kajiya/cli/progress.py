@@ -1,0 +1,173 @@
+"""A job's events in the terminal as they come: bars, the live loss, and log lines above them.
+
+Where there is no terminal, plain lines. Only watches: leaving it leaves the job running.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from kajiya.core.events import ArtifactMade, Event, Log, Metric, Progress
+from kajiya.core.language import tr
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from kajiya.jobs.job import Job
+    from kajiya.jobs.supervisor import Supervisor
+
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_LEVELS = {"info": "", "warning": "yellow", "error": "red"}
+
+
+def follow(
+    supervisor: Supervisor, job_id: str, position: int = 0, console: Console | None = None
+) -> Job:
+    """Show a job from byte `position` of its events until it ends; returns it as it is then.
+
+    Ctrl-C stops watching, says how to come back, and returns the running job.
+    """
+    from rich.console import Console
+
+    console = console or Console()
+    job = supervisor.get(job_id)
+    events = supervisor.follow(job.id, position)
+    try:
+        if console.is_terminal:
+            _follow_in_terminal(console, events)
+        else:
+            _show(_Lines(), events)
+    except KeyboardInterrupt:
+        again = f"kajiya jobs log -f {job.id}"
+        click.echo(
+            tr(
+                f"\nThe job goes on. To watch it again: {again}",
+                f"\nジョブは続いています。もう一度見るには: {again}",
+            )
+        )
+    return supervisor.get(job.id)
+
+
+def report_end(job: Job) -> None:
+    """Say how a job ended; raises `JobError` if it failed or was lost. Says nothing while it runs."""
+    from kajiya.core.errors import JobError
+
+    if job.error is not None:
+        raise JobError(
+            job.error.message,
+            where=job.error.where,
+            fix=job.error.fix or f"kajiya jobs show {job.id}",
+        )
+    if job.ended:
+        click.echo(f"{job.id}: {job.state.label}")
+        if job.state.resumable:
+            again = f"kajiya jobs resume {job.id}"
+            click.echo(tr(f"To go on with it: {again}", f"続けるには: {again}"))
+
+
+def printable(text: str) -> str:
+    """`text` without what would move a terminal's cursor or colour it; carriage returns end lines."""
+    text = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return _CONTROLS.sub("", text)
+
+
+def duration(seconds: float) -> str:
+    """`1:02:03` or `2:03`."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class _Display(Protocol):
+    def log(self, message: str, level: str) -> None: ...
+
+    def progress(self, event: Progress, numbers: str) -> None: ...
+
+
+def _show(display: _Display, events: Iterable[Event]) -> None:
+    numbers = ""
+    for event in events:
+        if isinstance(event, Progress):
+            display.progress(event, numbers)
+        elif isinstance(event, Metric):
+            numbers = _numbers(event) or numbers
+        elif isinstance(event, Log):
+            display.log(printable(event.message), event.level)
+        elif isinstance(event, ArtifactMade):
+            what = f"{event.kind} {event.reference}"
+            display.log(tr(f"registered {what}", f"{what} を登録しました"), "info")
+
+
+def _numbers(event: Metric) -> str:
+    parts = []
+    if "loss" in event.values:
+        parts.append(tr("loss", "損失") + f" {event.values['loss']:.3f}")
+    if "tokens_per_second" in event.values:
+        speed = f"{event.values['tokens_per_second']:,.0f}"
+        parts.append(tr(f"{speed} tokens/s", f"{speed} トークン/秒"))
+    return "  ".join(parts)
+
+
+class _Lines:
+    """For logs and pipes: a line at a stage's start, every tenth of it, and at its end."""
+
+    def __init__(self) -> None:
+        self._tenths: dict[str, int] = {}
+
+    def log(self, message: str, level: str) -> None:
+        click.echo(message)
+
+    def progress(self, event: Progress, numbers: str) -> None:
+        tenth = int(10 * event.done / event.total) if event.total else 0
+        if self._tenths.get(event.stage) == tenth:
+            return
+        self._tenths[event.stage] = tenth
+        share = f"{event.done:,.0f}/{event.total:,.0f} {event.unit}" if event.total else ""
+        click.echo("  ".join(part.strip() for part in (event.stage, share, numbers) if part))
+
+
+def _follow_in_terminal(console: Console, events: Iterable[Event]) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[remaining]}", style="cyan", markup=False),
+        TextColumn("{task.fields[numbers]}", style="dim", markup=False),
+    )
+    with Bars(*columns, console=console, refresh_per_second=5) as bars:
+        _show(_Bars(bars), events)
+
+
+class _Bars:
+    """A bar a stage; the stage in progress carries the latest numbers."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def log(self, message: str, level: str) -> None:
+        self._bars.console.print(message, style=_LEVELS[level], markup=False, highlight=False)
+
+    def progress(self, event: Progress, numbers: str) -> None:
+        if event.stage not in self._tasks:
+            self._tasks[event.stage] = self._bars.add_task(
+                printable(event.stage), total=None, remaining="", numbers=""
+            )
+        left = event.remaining_seconds
+        self._bars.update(
+            self._tasks[event.stage],
+            completed=int(event.done),
+            total=int(event.total) or None,
+            remaining=tr(f"{duration(left)} left", f"残り {duration(left)}") if left else "",
+            numbers=numbers,
+        )

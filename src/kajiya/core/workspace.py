@@ -1,0 +1,58 @@
+"""Where Kajiya keeps things: one folder, `KAJIYA_HOME`, by default `~/.kajiya`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from kajiya.core import language
+
+ENVIRONMENT = "KAJIYA_HOME"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths inside the workspace; nothing here creates them except `create`."""
+
+    home: Path
+
+    @classmethod
+    def current(cls) -> Workspace:
+        """The workspace named by `KAJIYA_HOME`, or `~/.kajiya`."""
+        value = os.environ.get(ENVIRONMENT)
+        return cls(Path(value).expanduser().absolute() if value else Path.home() / ".kajiya")
+
+    @property
+    def database(self) -> Path:
+        return self.home / "kajiya.db"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.home / "artifacts"
+
+    @property
+    def jobs(self) -> Path:
+        return self.home / "jobs"
+
+    @property
+    def cache(self) -> Path:
+        return self.home / "cache"
+
+    @property
+    def key_file(self) -> Path:
+        return self.home / "key"
+
+    @property
+    def chats(self) -> Path:
+        return self.home / "chats"
+
+    def create(self) -> Workspace:
+        """Make the folders, readable by their owner only; returns itself."""
+        for folder in (self.home, self.artifacts, self.jobs, self.cache):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self
+
+    def environment(self) -> dict[str, str]:
+        """The environment for a child process of ours: this workspace, this language."""
+        return {**os.environ, ENVIRONMENT: str(self.home), language.ENVIRONMENT: language.current()}

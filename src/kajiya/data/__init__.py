@@ -1,0 +1,1 @@
+"""Question-answer tables: reading, checking and splitting them, and the datasets made of them."""

@@ -1,0 +1,27 @@
+"""What a forge job is told; kept in its `config.yaml`."""
+
+from __future__ import annotations
+
+from kajiya.core.config import Config, option
+from kajiya.training.config import TuneConfig
+
+
+class ForgeOptions(Config):
+    """References are to artifacts of the workspace, so a job can be resumed long after."""
+
+    base: str = option(en="Base model", ja="基にするモデル")
+    dataset: str = option(en="Training data", ja="学習データ")
+    held_out: str | None = option(None, en="Held-out data", ja="検証データ")
+    evaluate_rows: int = option(
+        200,
+        en="Questions to ask",
+        ja="評価する質問の数",
+        ge=0,
+        le=100_000,
+        help=(
+            "At most this many of each set, before and after tuning",
+            "各組から最大この数を、学習の前後で尋ねる",
+        ),
+    )
+    operations: float = option(0.0, en="Estimated work", ja="見積もった計算量", ge=0)
+    tune: TuneConfig = option(TuneConfig, en="Tuning", ja="学習の設定")

@@ -1,0 +1,168 @@
+"""What every engine can be asked and what it answers; llama.cpp is the first to speak it.
+
+Requests and chunks are plain frozen values, so they cross a process boundary as JSON. A model mixed
+from several adapters is a request with several entries in `adapters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Literal, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kajiya.core.config import Config, option
+from kajiya.core.errors import KajiyaError
+from kajiya.tokenizer.messages import Message
+
+FinishReason = Literal["stop", "length"]
+
+
+class RequestError(KajiyaError):
+    """The engine is well, but this request cannot be answered as it is."""
+
+    code = "request"
+
+
+class ContextLengthError(RequestError):
+    """The prompt leaves no room for an answer in the model's context."""
+
+    code = "context_length"
+
+
+class BusyError(KajiyaError):
+    """Too many requests are waiting already; the same request may be answered later."""
+
+    code = "busy"
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GenerateRequest(_Value):
+    """One answer wanted from the model named `model`.
+
+    Exactly one of `messages` (rendered with the model's chat template), `text` and `tokens` is the
+    prompt. `adapters` are (name, scale) pairs; none means the bare base. `max_tokens` None means as
+    far as the context goes. `seed` None draws a new one.
+
+    `reuse_prompt` lets the engine continue from the computed prefix of an earlier request: faster,
+    but its rounding differs from computing afresh, so a request that must repeat exactly says no.
+    """
+
+    model: str
+    messages: tuple[Message, ...] | None = None
+    text: str | None = None
+    tokens: tuple[int, ...] | None = None
+    adapters: tuple[tuple[str, float], ...] = ()
+    max_tokens: int | None = Field(None, ge=1)
+    temperature: float = Field(1.0, ge=0, le=2)
+    top_p: float = Field(1.0, ge=0, le=1)
+    min_p: float = Field(0.0, ge=0, le=1)
+    frequency_penalty: float = Field(0.0, ge=-2, le=2)
+    presence_penalty: float = Field(0.0, ge=-2, le=2)
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    reuse_prompt: bool = True
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> Self:
+        if sum(prompt is not None for prompt in (self.messages, self.text, self.tokens)) != 1:
+            raise ValueError("exactly one of messages, text and tokens is the prompt")
+        return self
+
+
+class Usage(_Value):
+    """Tokens read and written so far."""
+
+    prompt_tokens: int
+    completion_tokens: int = 0
+
+
+class GenerateChunk(_Value):
+    """The next piece of an answer; `text` is always whole characters.
+
+    The first chunk is empty and tells by its usage that the request was accepted; the last one has
+    `finish_reason` and the final usage.
+    """
+
+    text: str = ""
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+
+    def followed_by(self, later: GenerateChunk) -> GenerateChunk:
+        """Both as one chunk."""
+        return GenerateChunk(
+            text=self.text + later.text,
+            finish_reason=later.finish_reason or self.finish_reason,
+            usage=later.usage or self.usage,
+        )
+
+
+class Capabilities(_Value):
+    """What a loaded engine offers: tokens a request may take in all, and requests at a time."""
+
+    context_length: int
+    slots: int
+    adapters: tuple[str, ...] = ()
+
+
+class EngineSettings(Config):
+    """How much of the machine an engine may use."""
+
+    slots: int = option(
+        4,
+        en="Requests at a time",
+        ja="同時に処理する数",
+        help=(
+            "Answers generated side by side; further requests wait.",
+            "同時に生成する回答の数。超えた分は順番を待ちます。",
+        ),
+        ge=1,
+        le=256,
+    )
+    context_length: int = option(
+        4096,
+        en="Context length",
+        ja="文脈の長さ",
+        help=(
+            "Most tokens of prompt and answer together, at most what the model was made for. Memory grows with it.",
+            "入力と回答を合わせた最大トークン数(モデルの上限まで)。長いほどメモリを使います。",
+        ),
+        ge=16,
+    )
+    threads: int = option(
+        0,
+        en="Threads",
+        ja="スレッド数",
+        help=("0: one a physical core.", "0 なら物理コアの数。"),
+        ge=0,
+        le=1024,
+    )
+
+
+class Engine(Protocol):
+    """Something that answers requests for one or more models."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What is loaded."""
+
+    @property
+    def available(self) -> bool:
+        """Whether it is up now; one that is not may come back at the next request."""
+
+    @property
+    def pending(self) -> int:
+        """Requests being answered or waiting for a slot."""
+
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk]:
+        """Answer; closing the generator early cancels and frees the slot.
+
+        Raises `RequestError` for a request that cannot be answered, `BusyError` when the queue is
+        full, `EngineError` when the engine fails or goes away.
+        """
+
+    async def close(self) -> None:
+        """Stop everything and give the memory back."""

@@ -1,0 +1,84 @@
+"""From a reference to what an engine loads: the base as GGUF and the adapters over it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from kajiya.core.errors import EngineError, FormatError
+from kajiya.core.language import tr
+from kajiya.core.locks import locked
+from kajiya.core.workspace import Workspace
+from kajiya.inference.bundle import ServableModel
+from kajiya.models.importing import GGUF_FILE
+from kajiya.models.resolve import base_of, resolve
+from kajiya.store.artifacts import Artifact
+
+ADAPTER_FILE = "adapter.gguf"
+_DEFAULT_CONTEXT = 2048
+
+
+def resolve_servable(reference: str, workspace: Workspace) -> ServableModel:
+    """The model or adapter `reference` names, ready for an engine; imported or converted if need be.
+
+    Raises `NotFoundError` for an unknown name and `FormatError` for an adapter without GGUF.
+    """
+    artifact = resolve(reference, workspace)
+    base = base_of(artifact, workspace)
+    adapters = {}
+    if artifact.kind == "adapter":
+        path = artifact.folder / ADAPTER_FILE
+        if not path.is_file():
+            raise FormatError(
+                tr(f"it has no {ADAPTER_FILE}", f"{ADAPTER_FILE} がありません"),
+                where=artifact.reference,
+            )
+        adapters[artifact.reference] = path
+    return ServableModel(
+        name=artifact.reference
+        if ":" in reference and not reference.startswith(("starter:", "hf:"))
+        else artifact.name,
+        base_gguf=base_gguf(base, workspace),
+        folder=base.folder,
+        adapters=adapters,
+        context_length=int(base.manifest.details.get("context_length") or _DEFAULT_CONTEXT),
+    )
+
+
+def base_gguf(base: Artifact, workspace: Workspace) -> Path:
+    """The GGUF file of a base model: the one it came as, or one made once (8 bits) and kept.
+
+    Made in a process of its own, since that needs torch.
+    """
+    original = base.folder / GGUF_FILE
+    if original.is_file():
+        return original
+    made = (
+        workspace.cache
+        / "gguf"
+        / f"{base.name}-{base.version}-{base.manifest_sha256[:12]}-q8_0.gguf"
+    )
+    made.parent.mkdir(parents=True, exist_ok=True)
+    with locked(made.with_suffix(".lock")):
+        if not made.is_file():
+            command = [
+                sys.executable,
+                "-m",
+                "kajiya.models.formats.gguf_writer",
+                str(base.folder),
+                str(made),
+            ]
+            result = subprocess.run(
+                command, capture_output=True, text=True, env=workspace.environment(), check=False
+            )
+            if result.returncode != 0:
+                last = (result.stderr.strip().splitlines() or [""])[-1]
+                raise EngineError(
+                    tr(
+                        f"the model could not be converted to GGUF: {last}",
+                        f"GGUF に変換できません: {last}",
+                    ),
+                    where=base.reference,
+                )
+    return made

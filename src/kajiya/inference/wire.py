@@ -1,0 +1,95 @@
+"""What an engine's process and its client tell each other: one JSON message a line."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from kajiya.core.errors import EngineError, KajiyaError
+from kajiya.inference.bundle import ServableModel
+from kajiya.inference.protocol import (
+    Capabilities,
+    ContextLengthError,
+    EngineSettings,
+    GenerateChunk,
+    GenerateRequest,
+    RequestError,
+)
+
+# Longer than any prompt that a gateway lets through, even with every character escaped.
+LINE_LIMIT = 64 * 1024**2
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def line(self) -> bytes:
+        """This message as it is sent."""
+        return self.model_dump_json().encode("utf-8") + b"\n"
+
+
+class Load(_Message):
+    """To the worker, once, first: load these models, which share one base."""
+
+    type: Literal["load"] = "load"
+    models: tuple[ServableModel, ...]
+    settings: EngineSettings
+
+
+class Generate(_Message):
+    """To the worker: answer, and call the answer `id`."""
+
+    type: Literal["generate"] = "generate"
+    id: int
+    request: GenerateRequest
+
+
+class Cancel(_Message):
+    """To the worker: nobody wants answer `id` any more."""
+
+    type: Literal["cancel"] = "cancel"
+    id: int
+
+
+class Ready(_Message):
+    """From the worker: the models are loaded."""
+
+    type: Literal["ready"] = "ready"
+    capabilities: Capabilities
+
+
+class Chunk(_Message):
+    """From the worker: a piece of answer `id`."""
+
+    type: Literal["chunk"] = "chunk"
+    id: int
+    chunk: GenerateChunk
+
+
+class Failed(_Message):
+    """From the worker: answer `id` failed; without an id, loading did."""
+
+    type: Literal["failed"] = "failed"
+    id: int | None
+    code: str
+    message: str
+    where: str = ""
+    fix: str = ""
+
+    @classmethod
+    def of(cls, error: KajiyaError, id: int | None = None) -> Failed:
+        return cls(id=id, **error.as_dict())
+
+    def error(self) -> KajiyaError:
+        """The error to raise on this side."""
+        kind = next(
+            (k for k in (RequestError, ContextLengthError) if k.code == self.code), EngineError
+        )
+        return kind(self.message, where=self.where, fix=self.fix)
+
+
+ToWorker = Annotated[Load | Generate | Cancel, Field(discriminator="type")]
+FromWorker = Annotated[Ready | Chunk | Failed, Field(discriminator="type")]
+TO_WORKER: TypeAdapter[ToWorker] = TypeAdapter(ToWorker)
+FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(FromWorker)

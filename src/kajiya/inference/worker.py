@@ -1,0 +1,185 @@
+"""The process that holds a model: `python -m kajiya.inference.worker --fd N`.
+
+Speaks the messages of `wire` over the socket it inherited as descriptor N. A process of its own,
+so that a crash in native code ends answers and not the gateway. It exits when the other end of the
+socket is gone, however its parent died.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from kajiya.core.errors import EngineError, KajiyaError
+from kajiya.core.language import tr
+from kajiya.inference.bundle import ServableModel
+from kajiya.inference.llamacpp import LlamaCpp
+from kajiya.inference.protocol import (
+    EngineSettings,
+    GenerateChunk,
+    GenerateRequest,
+    RequestError,
+    Usage,
+)
+from kajiya.inference.wire import (
+    LINE_LIMIT,
+    TO_WORKER,
+    Cancel,
+    Chunk,
+    Failed,
+    FromWorker,
+    Generate,
+    Load,
+    Ready,
+    ToWorker,
+)
+from kajiya.tokenizer.chat import ChatTokenizer
+
+
+class Loaded:
+    """The engine and the tokenizer of each model on it."""
+
+    def __init__(self, models: Sequence[ServableModel], settings: EngineSettings) -> None:
+        adapters = {name: path for model in models for name, path in model.adapters.items()}
+        context_length = min(model.context_length for model in models)
+        self.tokenizers = {model.name: ChatTokenizer.load(model.folder) for model in models}
+        self.engine = LlamaCpp(models[0].base_gguf, adapters, settings, context_length)
+
+    def encode(self, request: GenerateRequest) -> list[int]:
+        """The prompt as token ids; `RequestError` if it cannot be one."""
+        tokenizer = self.tokenizers.get(request.model)
+        if tokenizer is None:
+            raise RequestError(
+                tr(f"no model {request.model!r}", f"モデル {request.model!r} はありません")
+            )
+        if request.tokens is not None:
+            tokens = list(request.tokens)
+        elif request.text is not None:
+            tokens = [*_beginning(tokenizer), *tokenizer.encode(request.text)]
+        else:
+            tokens = _encode_chat(tokenizer, request)
+        if not tokens:
+            raise RequestError(tr("the prompt is empty", "入力が空です"))
+        return tokens
+
+
+def _beginning(tokenizer: ChatTokenizer) -> list[int]:
+    """The beginning-of-text token, for models that were trained with one before every text."""
+    first: list[int] = tokenizer.tokenizer.encode("").ids[:1]
+    return first if first == [tokenizer.bos_id] else []
+
+
+def _encode_chat(tokenizer: ChatTokenizer, request: GenerateRequest) -> list[int]:
+    try:
+        return tokenizer.encode_chat(request.messages or (), add_generation_prompt=True)
+    except KajiyaError as error:  # such as a template that wants user and assistant in turn
+        raise RequestError(error.message, where=error.where, fix=error.fix) from None
+
+
+class Worker:
+    """Answers the messages that arrive on one socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._loop = asyncio.get_running_loop()
+        self._cancelled: dict[int, threading.Event] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Load what is asked for, then answer until the other end closes."""
+        first = await self._receive()
+        if not isinstance(first, Load):
+            return
+        loading = asyncio.ensure_future(asyncio.to_thread(Loaded, first.models, first.settings))
+        next_message = asyncio.ensure_future(self._receive())
+        # Nothing arrives before Ready is sent, unless the other end goes away while we load.
+        await asyncio.wait({loading, next_message}, return_when=asyncio.FIRST_COMPLETED)
+        if next_message.done():
+            return
+        try:
+            self._loaded = await loading
+        except KajiyaError as error:
+            self._send(Failed.of(error))
+            await self._writer.drain()
+            return
+        self._slots = ThreadPoolExecutor(first.settings.slots, thread_name_prefix="slot")
+        self._send(Ready(capabilities=self._loaded.engine.capabilities))
+        while message := await next_message:
+            self._handle(message)
+            next_message = asyncio.ensure_future(self._receive())
+
+    async def _receive(self) -> ToWorker | None:
+        line = await self._reader.readline()
+        return TO_WORKER.validate_json(line) if line else None
+
+    def _send(self, message: FromWorker) -> None:
+        self._writer.write(message.line())
+
+    def _send_from_thread(self, message: FromWorker) -> None:
+        self._loop.call_soon_threadsafe(self._send, message)
+
+    def _handle(self, message: ToWorker) -> None:
+        if isinstance(message, Generate):
+            self._cancelled[message.id] = threading.Event()
+            task = asyncio.create_task(self._answer(message.id, message.request))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif isinstance(message, Cancel) and message.id in self._cancelled:
+            self._cancelled[message.id].set()
+
+    async def _answer(self, id: int, request: GenerateRequest) -> None:
+        try:
+            tokens = await asyncio.to_thread(self._loaded.encode, request)
+            self._loaded.engine.room(tokens)  # before it waits for a slot
+            accepted = GenerateChunk(usage=Usage(prompt_tokens=len(tokens)))
+            self._send(Chunk(id=id, chunk=accepted))
+            await self._loop.run_in_executor(self._slots, self._generate, id, tokens, request)
+        except KajiyaError as error:
+            self._send(Failed.of(error, id))
+        except Exception:
+            traceback.print_exc()
+            self._send(Failed.of(EngineError(tr("an internal error", "内部エラー")), id))
+        finally:
+            del self._cancelled[id]
+
+    def _generate(self, id: int, tokens: list[int], request: GenerateRequest) -> None:
+        cancelled = self._cancelled[id]
+
+        def on_chunk(chunk: GenerateChunk) -> bool:
+            if chunk.text or chunk.finish_reason:
+                self._send_from_thread(Chunk(id=id, chunk=chunk))
+            return cancelled.is_set()
+
+        if not cancelled.is_set():
+            self._loaded.engine.complete(tokens, request, on_chunk)
+
+
+async def _serve(descriptor: int) -> None:
+    endpoint = socket.socket(fileno=descriptor)
+    reader, writer = await asyncio.open_connection(sock=endpoint, limit=LINE_LIMIT)
+    try:
+        await Worker(reader, writer).run()
+    except OSError:
+        pass  # the other end went away in the middle of a line
+    finally:
+        # Not a return: threads inside llama.cpp may be busy for seconds, and nothing is left to save.
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def main() -> None:
+    """The process's whole life."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    asyncio.run(_serve(parser.parse_args().fd))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""File formats of models: GGUF and the ecosystem's safetensors folders, in both directions."""

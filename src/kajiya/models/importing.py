@@ -1,0 +1,214 @@
+"""Brings a base model into the workspace: a starter, a GGUF file, a folder, or a hub's repository.
+
+Every source ends as the same folder: `config.json`, bf16 `*.safetensors`, tokenizer, chat template, and
+`base.gguf` where the source was GGUF, since quantised weights are served as they came. Run as a
+program (`python -m kajiya.models.importing REFERENCE`) so that callers need not import torch.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from kajiya.core.errors import FormatError, KajiyaError, NotFoundError, ResourceError
+from kajiya.core.files import sha256_file
+from kajiya.core.language import tr
+from kajiya.core.workspace import Workspace
+from kajiya.models.formats.families import family_of_config
+from kajiya.models.formats.gguf_reader import import_gguf
+from kajiya.models.starters import PREFIX, Starter, assemble, find_starter, locate
+from kajiya.store.artifacts import Artifact, ArtifactStore
+from kajiya.store.draft import Draft
+from kajiya.store.manifest import Licence
+from kajiya.tokenizer.chat import default_template
+
+HUB = "hf:"
+GGUF_FILE = "base.gguf"
+_COPIED = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+_LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "COPYING*", "USE_POLICY*")
+
+
+def import_model(source: str, name: str, workspace: Workspace, licence: str = "") -> Artifact:
+    """Import `source` (`starter:…`, `hf:org/repo`, a `.gguf` file or a folder) as model `name`.
+
+    `licence` names the licence where the source does not. Raises `FormatError` for a family or file
+    that is not supported, `NotFoundError` if the source is not there; nothing is then registered.
+    """
+    if source.startswith(PREFIX):
+        return _import_starter(find_starter(source), name, workspace)
+    if source.startswith(HUB):
+        return _import_folder(_download(source.removeprefix(HUB)), name, workspace, source, licence)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _import_folder(path, name, workspace, path.name, licence)
+    if path.is_file():
+        return _import_file(path, name, workspace, licence)
+    raise NotFoundError(
+        tr("there is no such file or folder", "ファイルもフォルダもありません"), where=source
+    )
+
+
+def _import_starter(starter: Starter, name: str, workspace: Workspace) -> Artifact:
+    terms = Licence(name=starter.licence, source=starter.licence_source)
+    with ArtifactStore(workspace).draft(
+        "model", name, licence=[terms], description=starter.description
+    ) as draft:
+        assemble(starter, draft.folder / GGUF_FILE)
+        for part in starter.licence_files:
+            shutil.copyfile(locate(starter, part), draft.folder / Path(part.path).name)
+        text = Path(starter.licence_files[0].path).name
+        draft.licence = [terms.model_copy(update={"text_file": text})]
+        _convert(draft, f"{PREFIX}{starter.name}", starter.sha256)
+    return draft.artifact
+
+
+def _import_file(path: Path, name: str, workspace: Workspace, licence: str) -> Artifact:
+    if path.suffix != ".gguf":
+        raise FormatError(
+            tr(
+                f"a {path.suffix or 'nameless'} file is not a model that can be imported",
+                f"{path.suffix or '拡張子のない'} ファイルはモデルとして取り込めません",
+            ),
+            where=str(path),
+            fix=tr(
+                "give a .gguf file or a folder with config.json and *.safetensors",
+                ".gguf ファイルか、config.json と *.safetensors のあるフォルダを指定してください",
+            ),
+        )
+    terms = [Licence(name=licence, source=path.name)] if licence else []
+    with ArtifactStore(workspace).draft("model", name, licence=terms) as draft:
+        shutil.copyfile(path, draft.folder / GGUF_FILE)
+        _convert(draft, path.name, sha256_file(draft.folder / GGUF_FILE))
+    return draft.artifact
+
+
+def _convert(draft: Draft, source: str, sha256: str) -> None:
+    import_gguf(draft.folder / GGUF_FILE, draft.folder)
+    _finish(draft, source)
+    draft.config["source_sha256"] = sha256
+
+
+def _import_folder(
+    folder: Path, name: str, workspace: Workspace, source: str, licence: str
+) -> Artifact:
+    _check_folder(folder)
+    terms = [Licence(name=licence, source=source)] if licence else []
+    with ArtifactStore(workspace).draft("model", name, licence=terms) as draft:
+        for pattern in (*_COPIED, *_TOKENIZER, *_LICENCES):
+            for file in sorted(folder.glob(pattern)):
+                shutil.copyfile(file, draft.folder / file.name)
+        _finish(draft, source)
+    return draft.artifact
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse what cannot be loaded safely, before anything is copied."""
+    from safetensors import SafetensorError, safe_open
+
+    for needed in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        if not (folder / needed).is_file():
+            raise FormatError(
+                tr(f"{needed} is missing", f"{needed} がありません"),
+                where=str(folder),
+                fix=tr(
+                    "give a model folder in the transformers layout",
+                    "transformers 形式のフォルダを指定してください",
+                ),
+            )
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise FormatError(
+            tr(
+                "there are no *.safetensors weights; pickled weights (.bin, .pt, .pkl) are not read",
+                "*.safetensors がありません (.bin .pt .pkl は安全のため読みません)",
+            ),
+            where=str(folder),
+        )
+    for file in files:
+        try:
+            with safe_open(file, framework="np") as tensors:
+                list(tensors.keys())
+        except (SafetensorError, OSError) as error:
+            raise FormatError(
+                tr(
+                    f"not a complete safetensors file ({error})",
+                    f"safetensors として読めません ({error})",
+                ),
+                where=str(file),
+            ) from None
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        family_of_config(str(config["model_type"]))
+    except (ValueError, KeyError, TypeError):
+        raise FormatError(
+            tr("not a model configuration", "モデルの設定ではありません"),
+            where=str(folder / "config.json"),
+        ) from None
+
+
+def _finish(draft: Draft, source: str) -> None:
+    """The parts that every import has: a chat template and a description of the model."""
+    from tokenizers import Tokenizer
+
+    folder = draft.folder
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    template = folder / "chat_template.jinja"
+    if not template.exists():
+        text = settings.get("chat_template") or default_template(
+            Tokenizer.from_file(str(folder / "tokenizer.json"))
+        )
+        template.write_text(text, encoding="utf-8")
+    draft.config["source"] = source
+    draft.config["model_type"] = config["model_type"]
+    draft.details["parameters"] = _count_parameters(folder)
+    draft.details["context_length"] = config.get("max_position_embeddings")
+    draft.details["vocab_size"] = config.get("vocab_size")
+
+
+def _count_parameters(folder: Path) -> int:
+    from math import prod
+
+    from safetensors import safe_open
+
+    total = 0
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="np") as tensors:
+            total += sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    return total
+
+
+def _download(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        patterns = [*_COPIED, *_TOKENIZER, *_LICENCES]
+        return Path(snapshot_download(repository, allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ResourceError(
+            tr(f"the hub did not give it: {error}", f"ハブから取得できませんでした: {error}"),
+            where=f"{HUB}{repository}",
+            fix=tr(
+                "check the name and the network, or give a folder that you copied here",
+                "名前と通信を確かめるか、コピー済みのフォルダを指定してください",
+            ),
+        ) from None
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m kajiya.models.importing SOURCE NAME [LICENCE]`: prints the new reference."""
+    source, name, licence = (*arguments, "")[:3]
+    try:
+        print(import_model(source, name, Workspace.current(), licence).reference)
+    except KajiyaError as error:
+        print(json.dumps(error.as_dict(), ensure_ascii=False), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

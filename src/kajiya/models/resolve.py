@@ -1,0 +1,129 @@
+"""From a reference that people write to an artifact: `name`, `name:2`, `starter:…`, `hf:…`, a path.
+
+A source that is not in the workspace yet is imported on first use, in a process of its own, so nothing
+here imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from kajiya.core import errors
+from kajiya.core.errors import ConfigError, FormatError, KajiyaError, NotFoundError
+from kajiya.core.language import tr
+from kajiya.core.locks import locked
+from kajiya.core.workspace import Workspace
+from kajiya.models.starters import PREFIX, STARTERS, find_starter
+from kajiya.store.artifacts import Artifact, ArtifactStore
+
+HUB = "hf:"
+KINDS = ("adapter", "model")
+
+
+def resolve(reference: str, workspace: Workspace) -> Artifact:
+    """The model or adapter that `reference` names, imported first if it is a source outside.
+
+    Raises `NotFoundError` naming close matches, or whatever the import raised.
+    """
+    if reference.startswith((PREFIX, HUB)) or _is_path(reference):
+        return _imported(reference, workspace)
+    store = ArtifactStore(workspace)
+    for kind in KINDS:
+        try:
+            return store.get(reference, kind)
+        except NotFoundError:
+            continue
+    names = sorted({a.name for kind in KINDS for a in store.list(kind)})
+    known = [*names, *(f"{PREFIX}{name}" for name in STARTERS)]
+    raise NotFoundError(
+        tr(f"there is no model {reference!r}", f"モデル {reference!r} はありません"),
+        fix=tr(f"known: {', '.join(known)}", f"使えるもの: {', '.join(known)}"),
+    )
+
+
+def base_of(artifact: Artifact, workspace: Workspace) -> Artifact:
+    """The base model of an adapter; a model is its own base."""
+    if artifact.kind == "model":
+        return artifact
+    for parent in artifact.manifest.parents:
+        if parent.role == "base":
+            return ArtifactStore(workspace).get(parent.reference, parent.kind)
+    raise FormatError(
+        tr("its manifest names no base model", "基になるモデルが記録されていません"),
+        where=artifact.reference,
+    )
+
+
+def resolve_folder(reference: str, workspace: Workspace) -> Path:
+    """The folder with configuration, weights and tokenizer of the base that `reference` stands on.
+
+    A path to a folder with a `tokenizer.json` is taken as it is, without importing it.
+    """
+    path = Path(reference).expanduser()
+    if _is_path(reference) and (path / "tokenizer.json").is_file():
+        return path
+    return base_of(resolve(reference, workspace), workspace).folder
+
+
+def name_for(source: str) -> str:
+    """The name under which a source is registered: `hf:org/Some-Model` → `Some-Model`."""
+    if source.startswith(PREFIX):
+        return find_starter(source).name
+    stem = source.removeprefix(HUB).rstrip("/").rsplit("/", 1)[-1].removesuffix(".gguf")
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "model"
+
+
+def import_source(source: str, name: str, workspace: Workspace, licence: str = "") -> Artifact:
+    """Import `source` under `name` in a child process; raises what the child raised."""
+    command = [sys.executable, "-m", "kajiya.models.importing", source, name, licence]
+    result = subprocess.run(
+        command, capture_output=True, text=True, env=workspace.environment(), check=False
+    )
+    if result.returncode == 0:
+        return ArtifactStore(workspace).get(result.stdout.split()[-1], "model")
+    raise _raised(result.stderr, source)
+
+
+def _imported(source: str, workspace: Workspace) -> Artifact:
+    """The newest import of `source`, made now if there is none; one process imports at a time."""
+    source = str(Path(source).expanduser().resolve()) if _is_path(source) else source
+    if source.startswith(PREFIX):
+        find_starter(source)
+    store = ArtifactStore(workspace)
+    workspace.create()
+    with locked(workspace.cache / "import.lock"):
+        recorded = source if source.startswith((PREFIX, HUB)) else Path(source).name
+        for artifact in reversed(store.list("model")):
+            if artifact.manifest.config.get("source") == recorded:
+                return artifact
+        return import_source(source, name_for(source), workspace)
+
+
+def _is_path(reference: str) -> bool:
+    return ("/" in reference.removeprefix(HUB) and not reference.startswith(HUB)) or (
+        reference.endswith(".gguf") or reference in (".", "..") or reference.startswith("~")
+    )
+
+
+def _raised(stderr: str, source: str) -> KajiyaError:
+    """The error that an importing child printed, or its last words if it crashed."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    last = lines[-1] if lines else ""
+    try:
+        said = json.loads(last)
+        kinds = {
+            k.code: k
+            for k in vars(errors).values()
+            if isinstance(k, type) and issubclass(k, KajiyaError)
+        }
+        return kinds.get(said["code"], KajiyaError)(
+            said["message"], where=said["where"], fix=said["fix"]
+        )
+    except (ValueError, KeyError, TypeError):
+        return ConfigError(
+            tr(f"the import failed: {last}", f"取り込みに失敗しました: {last}"), where=source
+        )

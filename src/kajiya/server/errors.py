@@ -1,0 +1,103 @@
+"""Errors in the shape that OpenAI clients understand: `{"error": {message, type, param, code}}`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from kajiya.core.errors import EngineError, KajiyaError
+from kajiya.core.language import tr
+from kajiya.inference.protocol import BusyError, ContextLengthError, RequestError
+
+# A short answer on a laptop takes about this long.
+_RETRY_SECONDS = 5
+log = logging.getLogger("kajiya.server")
+
+
+class ApiError(Exception):
+    """An answer that is an error."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        type: str = "invalid_request_error",
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.type = status, message, type
+        self.param, self.code, self.headers = param, code, dict(headers or {})
+
+    def body(self) -> dict[str, Any]:
+        """The JSON of the answer, or of the last event of a stream."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    def response(self) -> JSONResponse:
+        return JSONResponse(self.body(), self.status, headers=self.headers)
+
+
+def as_api_error(error: Exception) -> ApiError:
+    """Any error as one to send. What only the owner of the machine should read goes to the log."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, RequestError):
+        code = (
+            "context_length_exceeded" if isinstance(error, ContextLengthError) else "invalid_prompt"
+        )
+        return ApiError(400, _sentence(error), code=code, param="messages")
+    if isinstance(error, BusyError):
+        return ApiError(
+            429,
+            _sentence(error),
+            type="rate_limit_error",
+            code="queue_full",
+            headers={"Retry-After": str(_RETRY_SECONDS)},
+        )
+    if isinstance(error, EngineError):
+        log.error("%s", error)
+        return ApiError(
+            503,
+            tr(
+                "The engine of this model stopped; the next request starts it again",
+                "このモデルのエンジンが停止しました。次のリクエストで起動し直します",
+            ),
+            type="server_error",
+            code="engine_unavailable",
+            headers={"Retry-After": "1"},
+        )
+    if isinstance(error, HTTPException):
+        return ApiError(error.status_code, str(error.detail), headers=error.headers)
+    log.error("unexpected error", exc_info=error)
+    return ApiError(
+        500, tr("An internal error", "内部エラー"), type="server_error", code="internal"
+    )
+
+
+def _sentence(error: KajiyaError) -> str:
+    return f"{error.message} ({error.fix})" if error.fix else error.message
+
+
+def install(app: FastAPI) -> None:
+    """Give every error of `app`, unknown paths and methods included, the API's shape."""
+
+    async def handle(_: Request, error: Exception) -> JSONResponse:
+        return as_api_error(error).response()
+
+    for kind in (ApiError, KajiyaError, HTTPException, Exception):
+        app.add_exception_handler(kind, handle)

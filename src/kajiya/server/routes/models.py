@@ -1,0 +1,29 @@
+"""`/v1/models`: what can be asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from kajiya.server.gateway import Gateway
+
+
+async def list_models(request: Request) -> JSONResponse:
+    """All models of this server."""
+    gateway: Gateway = request.app.state.gateway
+    return JSONResponse(
+        {"object": "list", "data": [_card(gateway, name) for name in gateway.models]}
+    )
+
+
+async def get_model(request: Request, model: str) -> JSONResponse:
+    """One model."""
+    gateway: Gateway = request.app.state.gateway
+    gateway.find(model)
+    return JSONResponse(_card(gateway, model))
+
+
+def _card(gateway: Gateway, name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": gateway.created, "owned_by": "kajiya"}

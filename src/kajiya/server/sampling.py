@@ -1,0 +1,50 @@
+"""From the API's parameters to an engine's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kajiya.core.language import tr
+from kajiya.inference.protocol import GenerateRequest
+from kajiya.server.bodies import ChatBody, CompletionBody
+from kajiya.server.errors import ApiError
+from kajiya.server.gateway import ServedModel
+
+
+def engine_requests(
+    served: ServedModel,
+    body: ChatBody | CompletionBody,
+    prompts: list[dict[str, Any]],
+    max_tokens: int | None,
+    param: str = "max_tokens",
+) -> list[GenerateRequest]:
+    """`body.choices` requests for each prompt, with seeds that follow each other."""
+    limit = served.engine.capabilities.context_length
+    if max_tokens is not None and max_tokens > limit:
+        raise ApiError(
+            400,
+            tr(
+                f"{param} is too large: {max_tokens}. This model's context holds {limit} tokens, prompt included",
+                f"{param} が大きすぎます: {max_tokens}。このモデルの文脈は入力を含めて {limit} トークンまでです",
+            ),
+            param=param,
+            code="invalid_value",
+        )
+    given = body.model_dump(
+        include={"temperature", "top_p", "min_p", "frequency_penalty", "presence_penalty"},
+        exclude_none=True,
+    )
+    common = {
+        "model": served.model.name,
+        "adapters": served.model.mixture(),
+        "max_tokens": max_tokens,
+        "stop": body.stops,
+        # Asked for the same twice, these must give the same twice.
+        "reuse_prompt": body.temperature != 0 and body.seed is None,
+        **given,
+    }
+    return [
+        GenerateRequest(**common, **prompt, seed=None if body.seed is None else body.seed + number)
+        for prompt in prompts
+        for number in range(body.choices)
+    ]

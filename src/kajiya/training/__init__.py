@@ -1,0 +1,1 @@
+"""Training: one loop, objectives that turn a batch into a loss, adapters, estimates."""

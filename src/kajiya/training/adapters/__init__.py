@@ -1,0 +1,1 @@
+"""What is trained when the base stays frozen: LoRA now; recurrent states later."""

@@ -1,0 +1,173 @@
+"""The options of tuning: what they mean, their range, and defaults that work."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from kajiya.core.config import Config, option
+
+
+class TuneConfig(Config):
+    """Supervised tuning of a base model with LoRA."""
+
+    epochs: int = option(
+        8,
+        en="Epochs",
+        ja="エポック数",
+        ge=1,
+        le=1000,
+        help=("How often every row is seen", "全データを何周学習するか"),
+    )
+    learning_rate: float = option(
+        2e-3,
+        en="Learning rate",
+        ja="学習率",
+        gt=0,
+        le=1,
+        help=("Peak step size of AdamW", "AdamW の最大の歩幅"),
+    )
+    rank: int = option(
+        16,
+        en="LoRA rank",
+        ja="LoRA のランク",
+        ge=1,
+        le=1024,
+        help=("Capacity of the adapter", "アダプタの容量"),
+    )
+    alpha: float | None = option(
+        None,
+        en="LoRA alpha",
+        ja="LoRA のアルファ",
+        gt=0,
+        help=(
+            "Scale of the adapter; twice the rank if not given",
+            "アダプタの強さ。省略時はランクの2倍",
+        ),
+    )
+    dropout: float = option(
+        0.0,
+        en="LoRA dropout",
+        ja="LoRA のドロップアウト",
+        ge=0,
+        lt=1,
+        help=(
+            "Share of the adapter's inputs left out at random",
+            "アダプタの入力を無作為に落とす割合",
+        ),
+    )
+    question_dropout: float = option(
+        0.5,
+        en="Question dropout",
+        ja="質問の語の間引き",
+        ge=0,
+        lt=1,
+        help=(
+            "At most this share of a question's tokens is left out, anew in each epoch, so that other wordings are understood",
+            "質問の語を最大この割合まで毎周無作為に間引き、言い換えにも答えられるようにする",
+        ),
+    )
+    batch_tokens: int = option(
+        512,
+        en="Tokens per step",
+        ja="1ステップのトークン数",
+        ge=16,
+        le=1_000_000,
+        help=(
+            "Rows of similar length are put together up to this many tokens",
+            "似た長さの行をこの数までまとめる",
+        ),
+    )
+    accumulation: int = option(
+        1,
+        en="Gradient accumulation",
+        ja="勾配の累積",
+        ge=1,
+        le=1024,
+        help=("Batches summed up before each update", "更新1回にまとめるバッチの数"),
+    )
+    max_tokens: int = option(
+        1024,
+        en="Longest row",
+        ja="行の最大長",
+        ge=16,
+        le=1_000_000,
+        help=(
+            "Rows with more tokens are left out and reported",
+            "これより長い行は除外して報告する",
+        ),
+    )
+    packing: bool = option(
+        False,
+        en="Packing",
+        ja="詰め込み",
+        help=(
+            "Lay rows end to end instead of padding; they do not see each other",
+            "余白で揃える代わりに行をつなげる (行どうしは互いに見えない)",
+        ),
+    )
+    schedule: Literal["cosine", "wsd"] = option(
+        "cosine",
+        en="Schedule",
+        ja="学習率の変え方",
+        help=(
+            "cosine decay, or warm-up, stable, decay over the last fifth",
+            "コサイン減衰、または一定のあと最後の2割で減衰 (WSD)",
+        ),
+    )
+    warmup: float = option(
+        0.05,
+        en="Warm-up",
+        ja="ウォームアップ",
+        ge=0,
+        le=0.5,
+        help=(
+            "Share of the steps in which the learning rate rises",
+            "学習率を上げていく区間の割合",
+        ),
+    )
+    weight_decay: float = option(0.0, en="Weight decay", ja="重み減衰", ge=0, le=1)
+    max_gradient_norm: float = option(
+        1.0,
+        en="Gradient clipping",
+        ja="勾配の上限",
+        gt=0,
+        help=("Gradients with a larger norm are scaled down", "これより大きい勾配を縮める"),
+    )
+    evaluations: int = option(
+        3,
+        en="Evaluations",
+        ja="途中評価の回数",
+        ge=1,
+        le=1000,
+        help=(
+            "How often the loss on held-out rows is measured, evenly spread",
+            "検証用の行で損失を測る回数 (等間隔)",
+        ),
+    )
+    keep: Literal["best", "last"] = option(
+        "best",
+        en="Keep",
+        ja="残す時点",
+        help=(
+            "The adapter with the lowest held-out loss, or the last",
+            "検証損失が最小の時点か、最後の時点か",
+        ),
+    )
+    checkpoint_every: int = option(
+        20,
+        en="Checkpoint every",
+        ja="保存の間隔",
+        ge=1,
+        help=("Steps between checkpoints to resume from", "再開用に保存するステップの間隔"),
+    )
+    precision: Literal["auto", "bf16", "fp32"] = option(
+        "auto",
+        en="Precision",
+        ja="精度",
+        help=("auto: bf16 where the machine is fast at it", "auto: 速い機械では bf16"),
+    )
+    seed: int = option(0, en="Seed", ja="乱数の種", ge=0, le=2**32 - 1)
+
+    @property
+    def lora_alpha(self) -> float:
+        return self.alpha if self.alpha is not None else 2.0 * self.rank

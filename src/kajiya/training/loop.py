@@ -1,0 +1,292 @@
+"""The training loop: batches in, an adapter out, resumable at any step.
+
+One loop for every objective. What is trained is whatever in the model requires a gradient.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import nn
+
+from kajiya.core.errors import JobError
+from kajiya.core.language import tr
+from kajiya.training.batches import Batch, Example, collate, drop_from_question, plan_epoch
+from kajiya.training.checkpoint import (
+    Checkpoints,
+    Parameters,
+    Position,
+    Snapshot,
+    restore_rng,
+    rng_state,
+)
+from kajiya.training.config import TuneConfig
+from kajiya.training.objectives.supervised import supervised_loss
+from kajiya.training.schedule import rate_factor
+
+
+class Reporter(Protocol):
+    """Whom the loop tells how it goes; a running job is one."""
+
+    def progress(
+        self,
+        stage: str,
+        done: float,
+        total: float = 0,
+        *,
+        unit: str = "",
+        remaining_seconds: float | None = None,
+    ) -> None: ...
+    def metric(self, step: int, **values: float) -> None: ...
+    def log(self, message: str) -> None: ...
+    def should_stop(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. Losses are means over labels, in nats; `seconds` counts training only."""
+
+    steps: int
+    total_steps: int
+    stopped: bool
+    train_loss: float
+    held_out_loss: float | None
+    kept_step: int
+    seconds: float
+    tokens: int
+
+
+class Loop:
+    """Trains `model` in place on `examples`; call `run` once."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        examples: Sequence[Example],
+        held_out: Sequence[Example],
+        config: TuneConfig,
+        checkpoints: Checkpoints,
+        reporter: Reporter,
+        *,
+        pad_id: int,
+        template_tokens: int = 0,
+    ) -> None:
+        self.config = config
+        self.examples = examples
+        self.held_out = held_out
+        self.checkpoints = checkpoints
+        self.reporter = reporter
+        self.pad_id = pad_id
+        self.template_tokens = template_tokens
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
+        self.trained = [p for p in model.parameters() if p.requires_grad]
+        self.names = [n for n, p in model.named_parameters() if p.requires_grad]
+        fused = all(p.dtype == torch.float32 for p in self.trained)
+        optimizer = torch.optim.AdamW(
+            self.trained,
+            lr=config.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=config.weight_decay,
+            fused=fused,
+        )
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.plans = [self._plan(epoch) for epoch in range(config.epochs)]
+        self.total = sum(len(plan) for plan in self.plans)
+        self.position = Position()
+        self.best: Parameters | None = None
+        self.train_loss = float("nan")
+        self.tokens = 0
+
+    def _plan(self, epoch: int) -> list[list[list[int]]]:
+        """The updates of an epoch: each a list of batches, each a list of rows."""
+        config = self.config
+        lengths = [len(example) for example in self.examples]
+        batches = plan_epoch(lengths, config.batch_tokens, config.seed, epoch, config.packing)
+        size = config.accumulation * self.accelerator.num_processes
+        return [batches[i : i + size] for i in range(0, len(batches), size)]
+
+    def run(self) -> Outcome:
+        """Train from the last checkpoint, or from the start, to the end or until asked to stop."""
+        torch.manual_seed(self.config.seed)
+        self._restore()
+        evaluate_at = {
+            round(self.total * (i + 1) / self.config.evaluations)
+            for i in range(self.config.evaluations)
+        }
+        stopped = False
+        first = self.position.step
+        step = 0
+        began = time.monotonic()
+        for epoch, plan in enumerate(self.plans):
+            for update in plan:
+                step += 1
+                if step <= first:
+                    continue
+                self._update(epoch, step, update, began, first)
+                if step in evaluate_at:
+                    self._evaluate(step)
+                stopped = self.reporter.should_stop() and step < self.total
+                if stopped or step % self.config.checkpoint_every == 0:
+                    self._save()
+                if stopped:
+                    return self._outcome(stopped)
+        self._save()
+        return self._outcome(stopped)
+
+    def _update(
+        self, epoch: int, step: int, update: list[list[int]], began: float, first: int
+    ) -> None:
+        """One step of the optimiser over the batches of `update`."""
+        start = time.monotonic()
+        mine = update[self.accelerator.process_index :: self.accelerator.num_processes]
+        batches = [self._batch(rows, epoch) for rows in mine]
+        labels, tokens = self._totals(batches)
+        factor = rate_factor(step - 1, self.total, self.config.warmup, self.config.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * factor
+        loss = 0.0
+        for batch in batches:
+            # The mean over all labels of the update, whichever batch and process they are in.
+            share = supervised_loss(self.model, batch) / labels
+            self.accelerator.backward(share * self.accelerator.num_processes)
+            loss += share.item()
+        norm = self.accelerator.clip_grad_norm_(self.trained, self.config.max_gradient_norm)
+        loss = sum(gather_object([loss]))
+        if not torch.isfinite(torch.tensor(loss)):
+            raise JobError(
+                tr(f"the loss became {loss}", f"損失が {loss} になりました"),
+                where=f"step {step}",
+                fix=tr("lower the learning rate and resume", "学習率を下げてやり直してください"),
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        seconds = time.monotonic() - start
+        self.position.step = step
+        self.position.seconds += seconds
+        self.tokens += tokens
+        self.train_loss = loss
+        self.reporter.metric(
+            step,
+            loss=loss,
+            learning_rate=self.config.learning_rate * factor,
+            gradient_norm=float(norm),
+            tokens_per_second=tokens / seconds,
+            epoch=epoch + 1,
+        )
+        left = (time.monotonic() - began) / (step - first) * (self.total - step)
+        self.reporter.progress("train", step, self.total, unit="step", remaining_seconds=left)
+
+    def _totals(self, batches: list[Batch]) -> tuple[int, int]:
+        """Labels and tokens of this update in all processes."""
+        counts = gather_object([(b.label_count(), b.tokens) for b in batches])
+        return max(1, sum(c[0] for c in counts)), sum(c[1] for c in counts)
+
+    def _batch(self, rows: list[int], epoch: int) -> Batch:
+        config = self.config
+        chosen = [self.examples[row] for row in rows]
+        if config.question_dropout:
+            chosen = [
+                drop_from_question(
+                    example,
+                    config.question_dropout,
+                    random.Random(f"{config.seed}/{epoch}/{row}"),  # noqa: S311
+                    self.template_tokens,
+                )
+                for row, example in zip(rows, chosen, strict=True)
+            ]
+        return self._to_device(collate(chosen, self.pad_id, config.packing))
+
+    def _to_device(self, batch: Batch) -> Batch:
+        device = self.accelerator.device
+        positions = batch.position_ids
+        return Batch(
+            batch.input_ids.to(device),
+            batch.labels.to(device),
+            None if positions is None else positions.to(device),
+            batch.tokens,
+        )
+
+    @torch.no_grad()
+    def _evaluate(self, step: int) -> None:
+        """Loss on the held-out rows; remembers the parameters if it is the lowest so far."""
+        if not self.held_out:
+            return
+        self.model.eval()
+        lengths = [len(example) for example in self.held_out]
+        plan = plan_epoch(lengths, self.config.batch_tokens, 0, 0)
+        total, labels = 0.0, 0
+        for number, rows in enumerate(plan):
+            batch = self._to_device(collate([self.held_out[i] for i in rows], self.pad_id))
+            total += supervised_loss(self.model, batch).item()
+            labels += batch.label_count()
+            self.reporter.progress("held-out", number + 1, len(plan), unit="batch")
+        self.model.train()
+        loss = total / max(1, labels)
+        self.reporter.metric(step, held_out_loss=loss)
+        if self.position.best_loss is None or loss < self.position.best_loss:
+            self.position.best_loss, self.position.best_step = loss, step
+            self.best = self._parameters()
+
+    def _parameters(self) -> Parameters:
+        values = (p.detach().to("cpu", copy=True).contiguous() for p in self.trained)
+        return dict(zip(self.names, values, strict=True))
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            self.checkpoints.save(
+                Snapshot(
+                    self.position,
+                    self._parameters(),
+                    self.best,
+                    self.optimizer.state_dict(),
+                    rng_state(),
+                )
+            )
+
+    def _restore(self) -> None:
+        snapshot = self.checkpoints.load()
+        if snapshot is None:
+            return
+        self._assign(snapshot.parameters)
+        self.optimizer.load_state_dict(snapshot.optimizer)
+        restore_rng(snapshot.rng)
+        self.position, self.best = snapshot.position, snapshot.best
+        self.reporter.log(
+            tr(
+                f"resumed at step {self.position.step} of {self.total}",
+                f"{self.total} ステップ中 {self.position.step} から再開しました",
+            )
+        )
+
+    @torch.no_grad()
+    def _assign(self, parameters: Parameters) -> None:
+        for name, parameter in zip(self.names, self.trained, strict=True):
+            parameter.copy_(parameters[name])
+
+    def _outcome(self, stopped: bool) -> Outcome:
+        """Leave the parameters that are to be kept in the model."""
+        kept = self.position.step
+        if self.config.keep == "best" and self.best is not None:
+            self._assign(self.best)
+            kept = self.position.best_step
+        return Outcome(
+            steps=self.position.step,
+            total_steps=self.total,
+            stopped=stopped,
+            train_loss=self.train_loss,
+            held_out_loss=self.position.best_loss,
+            kept_step=kept,
+            seconds=self.position.seconds,
+            tokens=self.tokens,
+        )
+
+    def unwrapped(self) -> Any:
+        """The model without accelerate's wrapper."""
+        return self.accelerator.unwrap_model(self.model)

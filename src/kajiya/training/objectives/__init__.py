@@ -1,0 +1,1 @@
+"""Objectives: functions from a model and a batch to a loss."""
