@@ -15,9 +15,7 @@ from support.asking import chunks_of
 
 
 @pytest.mark.real
-async def test_a_starter_model_answers_twice_the_same(
-    starter_folder: Path, tmp_path: Path
-) -> None:
+async def test_a_starter_model_answers_twice_the_same(starter_folder: Path, tmp_path: Path) -> None:
     model = ServableModel("starter", starter_folder / "base.gguf", starter_folder)
     engine = WorkerEngine([model], EngineSettings(slots=2), log=tmp_path / "log")
     await engine.start()

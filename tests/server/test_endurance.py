@@ -30,6 +30,7 @@ ENDLESS: Any = {
 }
 SHORT: Any = {**ENDLESS, "max_tokens": 2, "stream": False}
 CHAT = "/v1/chat/completions"
+WIDE = "w" * 4000
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,11 @@ def narrow(
     tuned_model: ServableModel, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
     """One slot, and room for one more request in the queue."""
-    options: Any = {"server": {"max_pending": 2, "drain_seconds": 1}, "engine": {"slots": 1}}
+    options: Any = {
+        "server": {"max_pending": 2, "drain_seconds": 1},
+        "engine": {"slots": 1},
+        "wide": WIDE,
+    }
     with running(tuned_model.folder, tmp_path_factory.mktemp("home"), **options) as made:
         yield made
 
@@ -76,7 +81,7 @@ def test_leaving_before_a_whole_answer_frees_the_slot(narrow: Running) -> None:
 
 def test_a_reader_that_stops_reading_keeps_nobody_waiting(narrow: Running) -> None:
     host, port = narrow.url.removeprefix("http://").split(":")
-    body = json.dumps({**ENDLESS, "max_tokens": 4000}).encode()
+    body = json.dumps({**ENDLESS, "model": WIDE, "max_tokens": 4000}).encode()
     head = (
         f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {narrow.key}\r\n"
         f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -90,7 +95,7 @@ def test_a_reader_that_stops_reading_keeps_nobody_waiting(narrow: Running) -> No
         received = b"".join(iter(lambda: raw.recv(65536), b""))
     assert b"data: [DONE]" in received
     # What piled up in the meantime came as one chunk, not as thousands that waited in memory.
-    assert max(len(line) for line in received.splitlines()) > 1000
+    assert max(len(line) for line in received.splitlines()) > len(WIDE) + 1000
 
 
 def test_a_killed_engine_ends_its_streams_cleanly_and_comes_back(server: Running) -> None:
@@ -113,16 +118,21 @@ def test_a_killed_engine_ends_its_streams_cleanly_and_comes_back(server: Running
 
 
 def test_a_killed_engine_is_a_503_for_those_who_wait_for_a_whole_answer(narrow: Running) -> None:
+    def ask() -> httpx.Response:
+        # The question below, which looks for this one, may for a moment take its place.
+        while (got := narrow.post(CHAT, json={**ENDLESS, "stream": False})).status_code == 429:
+            pass
+        return got
+
     (worker,) = narrow.workers()
-    with ThreadPoolExecutor(2) as pool:
-        whole = {**ENDLESS, "stream": False}
-        answers = [pool.submit(narrow.post, CHAT, json=whole) for _ in range(2)]
-        wait_until(lambda: narrow.post(CHAT, json=SHORT).status_code == 429)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask)
+        # Two more fit only as long as the first has not arrived.
+        wait_until(lambda: narrow.post(CHAT, json={**SHORT, "n": 2}).status_code == 429)
         worker.kill()
-        responses = [answer.result() for answer in answers]
-    for response in responses:
-        assert response.status_code == 503
-        assert response.json()["error"]["code"] == "engine_unavailable"
+        response = answer.result()
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "engine_unavailable"
     assert narrow.post(CHAT, json=SHORT).status_code == 200
 
 

@@ -24,7 +24,7 @@ def tokenizer(tiny_model: ServableModel) -> ChatTokenizer:
 
 
 def test_models(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["tiny", "org/tuned:1"]
+    assert [model.id for model in client.models.list()] == ["tiny", "org/tuned:1", "wide"]
     model = client.models.retrieve("org/tuned:1")
     assert (model.id, model.object, model.owned_by) == ("org/tuned:1", "model", "kajiya")
     with pytest.raises(openai.NotFoundError) as caught:

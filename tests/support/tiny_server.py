@@ -1,6 +1,7 @@
 """A real server in a process of its own: `python tiny_server.py FOLDER HOME OPTIONS`.
 
-Prints one line of JSON when it is ready. OPTIONS is JSON with "server" and "engine" settings.
+Prints one line of JSON when it is ready. OPTIONS is JSON with "server" and "engine" settings
+and "wide", the name of a third model.
 """
 
 from __future__ import annotations
@@ -70,9 +71,11 @@ def _main(folder: Path, home: Path, options: dict[str, Any]) -> None:
     base = ServableModel("tiny", folder / "tiny.gguf", folder, context_length=16384)
     adapters = {"legal": folder / "legal.gguf"}
     tuned = ServableModel("org/tuned:1", base.base_gguf, folder, adapters, 16384)
+    # A name as long as this makes every event long: few of them fill the buffers of a connection.
+    wide = ServableModel(options.get("wide", "wide"), base.base_gguf, folder, {}, 16384)
     engine = {"threads": 1, "context_length": 16384, **options.get("engine", {})}
     serve(
-        [base, tuned],
+        [base, tuned, wide],
         Workspace(home),
         ServerSettings.checked({"port": 0, **options.get("server", {})}),
         EngineSettings.checked(engine),

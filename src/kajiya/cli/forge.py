@@ -68,7 +68,7 @@ Examples:
     "--evaluate-rows",
     type=int,
     default=None,
-    help=tr("Questions to ask of each set  [200]", "評価で尋ねる質問の数  [200]"),
+    help=tr("Questions to ask of each set  [40]", "評価で尋ねる質問の数  [40]"),
 )
 @click.option("--dry-run", is_flag=True, help=tr("Stop after the estimate", "見積もりまでで止める"))
 @click.option(

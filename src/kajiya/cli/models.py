@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kajiya.cli import models_io
 from kajiya.core.language import tr
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ Examples:
 )
 def models() -> None:
     pass
+
+
+models.add_command(models_io.import_command)
+models.add_command(models_io.starters)
+models.add_command(models_io.export)
 
 
 def _store() -> ArtifactStore:

@@ -105,6 +105,17 @@ def _show(display: _Display, events: Iterable[Event]) -> None:
             display.log(tr(f"registered {what}", f"{what} を登録しました"), "info")
 
 
+def _stage(name: str) -> str:
+    """A stage's name for people; one that is not known is shown as it is."""
+    names = {
+        "train": tr("training", "学習"),
+        "held-out": tr("held-out loss", "検証損失"),
+        "ask-held-out": tr("asking held-out questions", "検証用の質問"),
+        "ask-trained": tr("asking training questions", "学習した質問"),
+    }
+    return names.get(name, printable(name))
+
+
 def _numbers(event: Metric) -> str:
     parts = []
     if "loss" in event.values:
@@ -130,7 +141,9 @@ class _Lines:
             return
         self._tenths[event.stage] = tenth
         share = f"{event.done:,.0f}/{event.total:,.0f} {event.unit}" if event.total else ""
-        click.echo("  ".join(part.strip() for part in (event.stage, share, numbers) if part))
+        click.echo(
+            "  ".join(part.strip() for part in (_stage(event.stage), share, numbers) if part)
+        )
 
 
 def _follow_in_terminal(console: Console, events: Iterable[Event]) -> None:
@@ -161,7 +174,7 @@ class _Bars:
     def progress(self, event: Progress, numbers: str) -> None:
         if event.stage not in self._tasks:
             self._tasks[event.stage] = self._bars.add_task(
-                printable(event.stage), total=None, remaining="", numbers=""
+                _stage(event.stage), total=None, remaining="", numbers=""
             )
         left = event.remaining_seconds
         self._bars.update(

@@ -54,5 +54,14 @@ class Workspace:
         return self
 
     def environment(self) -> dict[str, str]:
-        """The environment for a child process of ours: this workspace, this language."""
-        return {**os.environ, ENVIRONMENT: str(self.home), language.ENVIRONMENT: language.current()}
+        """The environment for a child process of ours: this workspace, this language.
+
+        Threads of numeric libraries wait without spinning: on a machine that does anything else
+        besides, spinning made a training step several times slower.
+        """
+        return {
+            "OMP_WAIT_POLICY": "passive",
+            **os.environ,
+            ENVIRONMENT: str(self.home),
+            language.ENVIRONMENT: language.current(),
+        }

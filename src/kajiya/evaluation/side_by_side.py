@@ -15,7 +15,7 @@ from kajiya.inference.protocol import Engine, GenerateRequest
 from kajiya.tokenizer.messages import Message
 
 Who = Literal["base", "tuned"]
-_ANSWER_TOKENS = 64
+_ANSWER_TOKENS = 48
 
 
 class Answered(BaseModel):

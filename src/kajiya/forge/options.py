@@ -13,7 +13,7 @@ class ForgeOptions(Config):
     dataset: str = option(en="Training data", ja="学習データ")
     held_out: str | None = option(None, en="Held-out data", ja="検証データ")
     evaluate_rows: int = option(
-        200,
+        40,
         en="Questions to ask",
         ja="評価する質問の数",
         ge=0,

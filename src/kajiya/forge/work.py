@@ -18,7 +18,7 @@ from kajiya.core.language import tr
 from kajiya.data.dataset import load_dataset
 from kajiya.data.rows import Row
 from kajiya.data.split import split_rows
-from kajiya.evaluation.side_by_side import Comparison, compare
+from kajiya.evaluation.side_by_side import Comparison, Who, compare
 from kajiya.forge.options import ForgeOptions
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.client import WorkerEngine
@@ -125,7 +125,7 @@ def _compare(
             await engine.start()
             found = []
             for set_name, members in sets:
-                chosen = members[: options.evaluate_rows]
+                chosen = _sample(members, options.evaluate_rows)
                 if not chosen:
                     continue
 
@@ -140,6 +140,13 @@ def _compare(
     comparisons = asyncio.run(ask_all())
     write_json(kept, [comparison.model_dump() for comparison in comparisons])
     return comparisons
+
+
+def _sample(rows: tuple[Row, ...], most: int) -> tuple[Row, ...]:
+    """At most `most` rows, evenly spread over the file, since files are often sorted by topic."""
+    if len(rows) <= most:
+        return rows
+    return tuple(rows[i * len(rows) // most] for i in range(most))
 
 
 def _register(
@@ -178,13 +185,16 @@ def _register(
             "seconds": round(training["seconds"], 1),
             "kept_step": training["kept_step"],
         }
-        draft.metrics = {
-            comparison.name: {"base": _scores(comparison.base), "tuned": _scores(comparison.tuned)}
-            for comparison in comparisons
-        }
+        draft.metrics = {who: _scores(comparisons, who) for who in ("base", "tuned")}
     job.artifact("adapter", draft.artifact.reference)
     return draft.artifact
 
 
-def _scores(score: Any) -> dict[str, float]:
-    return {k: round(v, 4) for k, v in score.model_dump().items() if v is not None}
+def _scores(comparisons: tuple[Comparison, ...], who: Who) -> dict[str, float]:
+    """`{"trained: key_facts": 0.91, …}` of one of the two models, for the card."""
+    return {
+        f"{comparison.name}: {measure}": round(value, 4)
+        for comparison in comparisons
+        for measure, value in getattr(comparison, who).model_dump().items()
+        if value is not None
+    }

@@ -11,8 +11,7 @@ from kajiya.core.language import tr
 from kajiya.core.locks import locked
 from kajiya.core.workspace import Workspace
 from kajiya.inference.bundle import ServableModel
-from kajiya.models.importing import GGUF_FILE
-from kajiya.models.resolve import base_of, resolve
+from kajiya.models.resolve import GGUF_FILE, base_of, resolve
 from kajiya.store.artifacts import Artifact
 
 ADAPTER_FILE = "adapter.gguf"

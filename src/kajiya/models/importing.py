@@ -12,20 +12,19 @@ import shutil
 import sys
 from pathlib import Path
 
-from kajiya.core.errors import FormatError, KajiyaError, NotFoundError, ResourceError
-from kajiya.core.files import sha256_file
+from kajiya.core.errors import FormatError, NotFoundError, ResourceError
 from kajiya.core.language import tr
 from kajiya.core.workspace import Workspace
+from kajiya.models.child import report
 from kajiya.models.formats.families import family_of_config
 from kajiya.models.formats.gguf_reader import import_gguf
+from kajiya.models.resolve import GGUF_FILE, HUB, source_sha256
 from kajiya.models.starters import PREFIX, Starter, assemble, find_starter, locate
 from kajiya.store.artifacts import Artifact, ArtifactStore
 from kajiya.store.draft import Draft
 from kajiya.store.manifest import Licence
-from kajiya.tokenizer.chat import default_template
+from kajiya.tokenizer.chat import ChatTokenizer, default_template
 
-HUB = "hf:"
-GGUF_FILE = "base.gguf"
 _COPIED = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "COPYING*", "USE_POLICY*")
@@ -81,7 +80,7 @@ def _import_file(path: Path, name: str, workspace: Workspace, licence: str) -> A
     terms = [Licence(name=licence, source=path.name)] if licence else []
     with ArtifactStore(workspace).draft("model", name, licence=terms) as draft:
         shutil.copyfile(path, draft.folder / GGUF_FILE)
-        _convert(draft, path.name, sha256_file(draft.folder / GGUF_FILE))
+        _convert(draft, path.name, source_sha256(draft.folder / GGUF_FILE))
     return draft.artifact
 
 
@@ -101,6 +100,7 @@ def _import_folder(
             for file in sorted(folder.glob(pattern)):
                 shutil.copyfile(file, draft.folder / file.name)
         _finish(draft, source)
+        draft.config["source_sha256"] = source_sha256(draft.folder)
     return draft.artifact
 
 
@@ -139,14 +139,24 @@ def _check_folder(folder: Path) -> None:
                 ),
                 where=str(file),
             ) from None
+    ChatTokenizer.load(folder)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         family_of_config(str(config["model_type"]))
-    except (ValueError, KeyError, TypeError):
+        brings_code = "auto_map" in config
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise FormatError(
             tr("not a model configuration", "モデルの設定ではありません"),
             where=str(folder / "config.json"),
         ) from None
+    if brings_code:
+        raise FormatError(
+            tr(
+                "the model wants to run its own code (auto_map), which Kajiya never does",
+                "独自のコード (auto_map) を必要とするモデルです。Kajiya は実行しません",
+            ),
+            where=str(folder / "config.json"),
+        )
 
 
 def _finish(draft: Draft, source: str) -> None:
@@ -202,12 +212,7 @@ def _download(repository: str) -> Path:
 def main(arguments: list[str]) -> int:
     """`python -m kajiya.models.importing SOURCE NAME [LICENCE]`: prints the new reference."""
     source, name, licence = (*arguments, "")[:3]
-    try:
-        print(import_model(source, name, Workspace.current(), licence).reference)
-    except KajiyaError as error:
-        print(json.dumps(error.as_dict(), ensure_ascii=False), file=sys.stderr)
-        return 1
-    return 0
+    return report(lambda: import_model(source, name, Workspace.current(), licence).reference)
 
 
 if __name__ == "__main__":

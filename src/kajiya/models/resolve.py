@@ -6,21 +6,21 @@ here imports torch.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-from kajiya.core import errors
-from kajiya.core.errors import ConfigError, FormatError, KajiyaError, NotFoundError
+from kajiya.core.errors import FormatError, NotFoundError
+from kajiya.core.files import sha256_file
 from kajiya.core.language import tr
 from kajiya.core.locks import locked
 from kajiya.core.workspace import Workspace
+from kajiya.models.child import run_module
 from kajiya.models.starters import PREFIX, STARTERS, find_starter
 from kajiya.store.artifacts import Artifact, ArtifactStore
 
 HUB = "hf:"
+GGUF_FILE = "base.gguf"  # in a base's folder, where it came as GGUF
 KINDS = ("adapter", "model")
 
 
@@ -79,26 +79,40 @@ def name_for(source: str) -> str:
 
 def import_source(source: str, name: str, workspace: Workspace, licence: str = "") -> Artifact:
     """Import `source` under `name` in a child process; raises what the child raised."""
-    command = [sys.executable, "-m", "kajiya.models.importing", source, name, licence]
-    result = subprocess.run(
-        command, capture_output=True, text=True, env=workspace.environment(), check=False
-    )
-    if result.returncode == 0:
-        return ArtifactStore(workspace).get(result.stdout.split()[-1], "model")
-    raise _raised(result.stderr, source)
+    reference = run_module("kajiya.models.importing", source, name, licence, workspace=workspace)
+    return ArtifactStore(workspace).get(reference, "model")
+
+
+def source_sha256(path: Path) -> str:
+    """A digest of a GGUF file, or of a model folder's configuration, tokenizer and weights."""
+    if path.is_file():
+        return sha256_file(path)
+    files = [path / name for name in ("config.json", "tokenizer.json", "tokenizer_config.json")]
+    files += sorted(path.glob("*.safetensors"))
+    lines = [f"{file.name} {sha256_file(file)}" for file in files if file.is_file()]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _imported(source: str, workspace: Workspace) -> Artifact:
     """The newest import of `source`, made now if there is none; one process imports at a time."""
-    source = str(Path(source).expanduser().resolve()) if _is_path(source) else source
     if source.startswith(PREFIX):
         find_starter(source)
+    wanted = {"source": source}
+    if _is_path(source):
+        path = Path(source).expanduser().resolve()
+        if not path.exists():
+            raise NotFoundError(
+                tr("there is no such file or folder", "ファイルもフォルダもありません"),
+                where=source,
+            )
+        # Of a path only the last part is kept: what it holds decides whether it is the same.
+        source = str(path)
+        wanted = {"source": path.name, "source_sha256": source_sha256(path)}
     store = ArtifactStore(workspace)
     workspace.create()
     with locked(workspace.cache / "import.lock"):
-        recorded = source if source.startswith((PREFIX, HUB)) else Path(source).name
         for artifact in reversed(store.list("model")):
-            if artifact.manifest.config.get("source") == recorded:
+            if wanted.items() <= artifact.manifest.config.items():
                 return artifact
         return import_source(source, name_for(source), workspace)
 
@@ -107,23 +121,3 @@ def _is_path(reference: str) -> bool:
     return ("/" in reference.removeprefix(HUB) and not reference.startswith(HUB)) or (
         reference.endswith(".gguf") or reference in (".", "..") or reference.startswith("~")
     )
-
-
-def _raised(stderr: str, source: str) -> KajiyaError:
-    """The error that an importing child printed, or its last words if it crashed."""
-    lines = [line for line in stderr.splitlines() if line.strip()]
-    last = lines[-1] if lines else ""
-    try:
-        said = json.loads(last)
-        kinds = {
-            k.code: k
-            for k in vars(errors).values()
-            if isinstance(k, type) and issubclass(k, KajiyaError)
-        }
-        return kinds.get(said["code"], KajiyaError)(
-            said["message"], where=said["where"], fix=said["fix"]
-        )
-    except (ValueError, KeyError, TypeError):
-        return ConfigError(
-            tr(f"the import failed: {last}", f"取り込みに失敗しました: {last}"), where=source
-        )

@@ -12,6 +12,7 @@ import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -61,7 +62,9 @@ class Checkpoints:
         """Write the checkpoint of `snapshot.position.step` and drop all but the newest two."""
         target = self.folder / f"step-{snapshot.position.step}"
         if target.exists():
-            return target
+            if self._read(target) is not None:
+                return target
+            shutil.rmtree(target)
         with atomic_folder(target) as folder:
             save_file(snapshot.parameters, folder / "parameters.safetensors")
             if snapshot.best is not None:
@@ -84,30 +87,41 @@ class Checkpoints:
         Raises `ConflictError` if it was made with other data, another base or other options.
         """
         for folder in reversed(self._complete()):
-            marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
-            if marker["fingerprint"] != self.fingerprint:
-                raise ConflictError(
-                    tr(
-                        "this checkpoint belongs to other data, another base or other options",
-                        "この途中経過は、別のデータ・モデル・設定のものです",
-                    ),
-                    where=str(folder),
-                    fix=tr("start a new job", "新しいジョブとして始めてください"),
-                )
-            if any(
-                sha256_file(folder / name) != digest for name, digest in marker["files"].items()
-            ):
-                continue
-            state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
-            best = folder / "best.safetensors"
-            return Snapshot(
-                position=Position(**marker["position"]),
-                parameters=load_file(folder / "parameters.safetensors"),
-                best=load_file(best) if best.exists() else None,
-                optimizer=state["optimizer"],
-                rng=state["rng"],
-            )
+            if (snapshot := self._read(folder)) is not None:
+                return snapshot
         return None
+
+    def _read(self, folder: Path) -> Snapshot | None:
+        """The checkpoint in `folder`, or `None` if anything in it is damaged."""
+        try:
+            marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
+            theirs, files = marker["fingerprint"], marker["files"]
+            sound = all(sha256_file(folder / name) == digest for name, digest in files.items())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        if theirs != self.fingerprint:
+            raise ConflictError(
+                tr(
+                    "this checkpoint belongs to other data, another base or other options",
+                    "この途中経過は、別のデータ・モデル・設定のものです",
+                ),
+                where=str(folder),
+                fix=tr("start a new job", "新しいジョブとして始めてください"),
+            )
+        if not sound:
+            return None
+        try:
+            state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
+        except UnpicklingError:  # sound, so it was written so: not by us
+            return None
+        best = folder / "best.safetensors"
+        return Snapshot(
+            position=Position(**marker["position"]),
+            parameters=load_file(folder / "parameters.safetensors"),
+            best=load_file(best) if best.exists() else None,
+            optimizer=state["optimizer"],
+            rng=state["rng"],
+        )
 
     def _complete(self) -> list[Path]:
         """Folders of complete checkpoints, oldest first."""

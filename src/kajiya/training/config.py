@@ -11,7 +11,7 @@ class TuneConfig(Config):
     """Supervised tuning of a base model with LoRA."""
 
     epochs: int = option(
-        8,
+        7,
         en="Epochs",
         ja="エポック数",
         ge=1,
@@ -67,7 +67,7 @@ class TuneConfig(Config):
         ),
     )
     batch_tokens: int = option(
-        512,
+        384,
         en="Tokens per step",
         ja="1ステップのトークン数",
         ge=16,

@@ -18,7 +18,7 @@ from kajiya.core.language import tr
 from kajiya.training.config import TuneConfig
 
 _PROGRAM = 1.1 * GIB  # interpreter and libraries, measured
-_HEAD_CHUNK = 128  # labels whose logits exist at the same time
+_HEAD_CHUNK = 256  # labels whose logits exist at the same time
 _GUESS = {
     "gpu": 20e12,
     "bf16": 60e9,

