@@ -9,8 +9,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# Waiting threads that spin slow both sides down on a machine that is not idle, unevenly.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+from kajiya.core.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,12 @@ def options(description: str | None) -> argparse.Namespace:
     parser.add_argument(
         "--json", metavar="FILE", help="write the results as JSON; - is standard output"
     )
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    # Both sides run in the environment that our jobs run in; it is read when a process starts.
+    environment = Workspace.current().environment()
+    if any(os.environ.get(name) != value for name, value in environment.items()):
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+    return chosen
 
 
 def report(results: list[Result], target: str | None) -> None:

@@ -128,6 +128,7 @@ def run_ours(
         epochs=1,
         learning_rate=RATE,
         warmup=0.0,
+        b_ratio=1.0,
         question_dropout=0.0,
         precision="bf16",
         checkpoint_every=10_000,

@@ -1,46 +1,66 @@
-"""Base and tuned model asked the same questions by a real engine."""
+"""Base and tuned are really asked, one after the other, and each row keeps its own answers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from kajiya.data.rows import Row
-from kajiya.evaluation.side_by_side import compare
+from kajiya.evaluation.side_by_side import compare, expected_of, question_of
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.client import WorkerEngine
 from kajiya.inference.protocol import EngineSettings
 from kajiya.tokenizer.messages import Message
 
 
-def row(number: int, answer: str, key_fact: str = "") -> Row:
-    turns = (Message("user", f"question {number}"), Message("assistant", answer))
-    return Row(id=f"r{number}", messages=turns, key_fact=key_fact)
+def row(name: str, answer: str, key_fact: str = "") -> Row:
+    turns = (Message("user", f"hello {name}"), Message("assistant", answer))
+    return Row(name, turns, key_fact)
 
 
-async def test_the_tuned_model_is_scored_apart_from_its_base(
-    tuned_model: ServableModel, tmp_path: Path
-) -> None:
-    """The adapter makes the tiny model say "legal" for ever; the bare base does not."""
-    rows = [row(1, "legal " * 48, "legal"), row(2, "no"), row(3, "other", "unheard-of")]
+async def test_compare(tuned_model: ServableModel, tmp_path: Path) -> None:
+    rows = [
+        row("a", "legal legal", "legal"),
+        row("b", "the quick brown fox", "quick"),
+        row("c", "something else"),
+    ]
     told: list[tuple[int, int]] = []
     engine = WorkerEngine(
-        [tuned_model], EngineSettings(slots=2, context_length=256), log=tmp_path / "log"
+        [tuned_model], EngineSettings(slots=2, context_length=4096, threads=1), log=tmp_path / "log"
     )
-    try:
-        found = await compare(
-            engine,
-            tuned_model.name,
-            tuned_model.mixture(),
-            "trained",
-            rows,
-            lambda done, total: told.append((done, total)),
-        )
-    finally:
-        await engine.close()
-    assert [answered.id for answered in found.rows] == ["r1", "r2", "r3"]
-    assert all(answered.tuned.startswith("legal legal") for answered in found.rows)
-    assert all(answered.base != answered.tuned for answered in found.rows)
-    assert (found.base.key_facts, found.tuned.key_facts) == (0.0, 0.5)
-    assert found.tuned.similarity > found.base.similarity
-    assert told[-1] == (6, 6)
-    assert sorted(told) == told
+    found = await compare(
+        engine,
+        tuned_model.name,
+        tuned_model.mixture(),
+        "held-out",
+        rows,
+        lambda done, total: told.append((done, total)),
+    )
+    await engine.close()
+    assert told == [(n, 6) for n in range(1, 7)]
+    assert [answered.id for answered in found.rows] == ["a", "b", "c"]
+    for answered in found.rows:
+        assert answered.question == f"hello {answered.id}"
+        assert answered.base.startswith("the quick brown fox")
+        assert answered.tuned.startswith("legal legal legal")
+    assert (found.base.key_facts, found.tuned.key_facts) == (0.5, 0.5)  # of the rows that have one
+    assert 0 < found.base.similarity < 1
+
+
+async def test_nothing_to_ask(tuned_model: ServableModel, tmp_path: Path) -> None:
+    engine = WorkerEngine([tuned_model], EngineSettings(slots=1), log=tmp_path / "log")
+    found = await compare(engine, "tuned", (), "none", [], lambda done, total: None)
+    await engine.close()
+    assert (found.base.key_facts, found.base.similarity, found.rows) == (None, 0, ())
+
+
+def test_the_last_answer_is_what_is_asked_for() -> None:
+    turns = (
+        Message("system", "s"),
+        Message("user", "q1"),
+        Message("assistant", "a1"),
+        Message("user", "q2"),
+        Message("assistant", "a2"),
+    )
+    assert question_of(Row("r", turns)) == turns[:-1]
+    assert expected_of(Row("r", turns)) == "a2"
+    assert expected_of(Row("r", turns[:2])) == "" and question_of(Row("r", turns[:2])) == turns[:2]

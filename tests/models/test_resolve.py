@@ -13,6 +13,7 @@ import pytest
 
 from kajiya.core.errors import FormatError, NotFoundError
 from kajiya.core.workspace import Workspace
+from kajiya.models.importing import import_model
 from kajiya.models.resolve import base_of, name_for, resolve, resolve_folder
 from kajiya.store.artifacts import ArtifactStore
 
@@ -80,11 +81,12 @@ def test_another_file_of_the_same_name_is_another_model(
     (tmp_path / "elsewhere").mkdir()
     other = tmp_path / "elsewhere" / "model.gguf"
     shutil.copyfile(family_folder("gemma") / "model.gguf", other)
-    first = resolve(str(family_folder("llama") / "model.gguf"), workspace)
-    second = resolve(str(other), workspace)
+    source = family_folder("llama") / "model.gguf"
+    for path in (source, other):
+        import_model(str(path), "model", workspace)
+    first, second = resolve(str(source), workspace), resolve(str(other), workspace)
     assert (first.reference, second.reference) == ("model:1", "model:2")
     assert second.manifest.config["model_type"] == "gemma"
-    assert resolve(str(other), workspace).reference == "model:2"
 
 
 def test_a_folder_is_imported_once(
@@ -92,9 +94,8 @@ def test_a_folder_is_imported_once(
 ) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(family_folder("llama"), folder, ignore=shutil.ignore_patterns("*.gguf"))
-    made = resolve(str(folder), workspace)
-    assert (made.reference, made.manifest.details["context_length"]) == ("mine:1", 256)
-    assert resolve(str(folder), workspace).reference == "mine:1"
+    made = import_model(str(folder), "mine", workspace)
+    assert resolve(str(folder), workspace) == made
     assert resolve_folder(str(folder), workspace) == folder
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import shutil
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -53,8 +52,7 @@ def starter(
         description="Tiny",
     )
     monkeypatch.setitem(STARTERS, "tiny", made)
-    yield made
-    metadata.MetadataPathFinder.invalidate_caches()
+    return made
 
 
 def test_the_parts_become_the_file(starter: Starter, tmp_path: Path) -> None:

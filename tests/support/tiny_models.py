@@ -15,11 +15,14 @@ from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokeniz
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.utils import logging
 
 from kajiya.core.workspace import Workspace
 from kajiya.models.formats.gguf_writer import write_model
 from kajiya.models.resolve import GGUF_FILE
 from kajiya.store.artifacts import Artifact, ArtifactStore
+
+logging.disable_progress_bar()
 
 FAMILIES = ("llama", "llama3-rope", "gemma", "gemma2", "gemma3")
 TEXTS = (

@@ -10,6 +10,15 @@ from kajiya.core import language
 
 ENVIRONMENT = "KAJIYA_HOME"
 
+# Read by the C libraries when a process starts; figures in docs/decisions/0010-training-on-a-cpu.md.
+_NUMERIC = {
+    # Waiting threads spin for an instant only: long spinning takes the cores from everything else.
+    "GOMP_SPINCOUNT": "50000",
+    # Memory of large tensors is kept for the next one instead of being returned and faulted in anew.
+    "MALLOC_MMAP_THRESHOLD_": "4000000000",
+    "MALLOC_TRIM_THRESHOLD_": "8000000000",
+}
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -54,14 +63,10 @@ class Workspace:
         return self
 
     def environment(self) -> dict[str, str]:
-        """The environment for a child process of ours: this workspace, this language.
-
-        Threads of numeric libraries wait without spinning: on a machine that does anything else
-        besides, spinning made a training step several times slower.
-        """
+        """The environment for a child process of ours: this workspace, this language, `_NUMERIC`."""
         return {
-            "OMP_WAIT_POLICY": "passive",
             **os.environ,
+            **_NUMERIC,
             ENVIRONMENT: str(self.home),
             language.ENVIRONMENT: language.current(),
         }

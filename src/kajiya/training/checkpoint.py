@@ -32,12 +32,14 @@ Parameters = dict[str, Tensor]
 
 @dataclass
 class Position:
-    """How far a run is. `step` updates are done; `seconds` is the time spent training so far."""
+    """How far a run is, and its latest loss. `step` updates are done, over `tokens` tokens, in `seconds` with evaluations."""
 
     step: int = 0
     best_loss: float | None = None
     best_step: int = 0
     seconds: float = 0.0
+    tokens: int = 0
+    train_loss: float = float("nan")
 
 
 @dataclass

@@ -19,12 +19,23 @@ class TuneConfig(Config):
         help=("How often every row is seen", "全データを何周学習するか"),
     )
     learning_rate: float = option(
-        2e-3,
+        5e-4,
         en="Learning rate",
         ja="学習率",
         gt=0,
         le=1,
         help=("Peak step size of AdamW", "AdamW の最大の歩幅"),
+    )
+    b_ratio: float = option(
+        8.0,
+        en="LoRA+ ratio",
+        ja="LoRA+ の比",
+        gt=0,
+        le=64,
+        help=(
+            "The adapter's second factor learns this much faster than its first; 1 is plain LoRA",
+            "アダプタの後段を前段の何倍の速さで学習するか。1 なら通常の LoRA",
+        ),
     )
     rank: int = option(
         16,
@@ -62,8 +73,9 @@ class TuneConfig(Config):
         ge=0,
         lt=1,
         help=(
-            "At most this share of a question's tokens is left out, anew in each epoch, so that other wordings are understood",
-            "質問の語を最大この割合まで毎周無作為に間引き、言い換えにも答えられるようにする",
+            "At first up to this share of a question's tokens is left out at random, less in each epoch and"
+            " nothing in the last, so that other wordings are understood",
+            "はじめは質問の語を最大この割合まで無作為に間引き、周ごとに減らして最後は間引かない。言い換えに強くなる",
         ),
     )
     batch_tokens: int = option(
@@ -134,7 +146,7 @@ class TuneConfig(Config):
         help=("Gradients with a larger norm are scaled down", "これより大きい勾配を縮める"),
     )
     evaluations: int = option(
-        3,
+        2,
         en="Evaluations",
         ja="途中評価の回数",
         ge=1,

@@ -51,7 +51,7 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. Losses are means over labels, in nats; `seconds` counts training only."""
+    """How a run ended. Losses are means over labels, in nats; `seconds` is without loading."""
 
     steps: int
     total_steps: int
@@ -90,7 +90,7 @@ class Loop:
         self.names = [n for n, p in model.named_parameters() if p.requires_grad]
         fused = all(p.dtype == torch.float32 for p in self.trained)
         optimizer = torch.optim.AdamW(
-            self.trained,
+            self._groups(),
             lr=config.learning_rate,
             betas=(0.9, 0.99),
             weight_decay=config.weight_decay,
@@ -101,8 +101,17 @@ class Loop:
         self.total = sum(len(plan) for plan in self.plans)
         self.position = Position()
         self.best: Parameters | None = None
-        self.train_loss = float("nan")
-        self.tokens = 0
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """The two factors of a LoRA at their own rates (LoRA+, Hayou et al. 2024, arXiv:2402.12354).
+
+        `B` starts at zero and lags behind `A` at a common rate. `scale` multiplies the learning rate.
+        """
+        pairs = list(zip(self.names, self.trained, strict=True))
+        second = [p for n, p in pairs if ".lora_B." in n]
+        first = [p for n, p in pairs if ".lora_B." not in n]
+        groups = [{"params": first, "scale": 1.0}, {"params": second, "scale": self.config.b_ratio}]
+        return [group for group in groups if group["params"]]
 
     def _plan(self, epoch: int) -> list[list[list[int]]]:
         """The updates of an epoch: each a list of batches, each a list of rows."""
@@ -150,7 +159,7 @@ class Loop:
         labels, tokens = self._totals(batches)
         factor = rate_factor(step - 1, self.total, self.config.warmup, self.config.schedule)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * factor
+            group["lr"] = self.config.learning_rate * factor * group["scale"]
         loss = 0.0
         for batch in batches:
             # The mean over all labels of the update, whichever batch and process they are in.
@@ -170,8 +179,8 @@ class Loop:
         seconds = time.monotonic() - start
         self.position.step = step
         self.position.seconds += seconds
-        self.tokens += tokens
-        self.train_loss = loss
+        self.position.tokens += tokens
+        self.position.train_loss = loss
         self.reporter.metric(
             step,
             loss=loss,
@@ -191,11 +200,13 @@ class Loop:
     def _batch(self, rows: list[int], epoch: int) -> Batch:
         config = self.config
         chosen = [self.examples[row] for row in rows]
-        if config.question_dropout:
+        # Falls to nothing in the last epoch, which sees every question as it will be asked.
+        share = config.question_dropout * (1 - epoch / max(1, config.epochs - 1))
+        if share:
             chosen = [
                 drop_from_question(
                     example,
-                    config.question_dropout,
+                    share,
                     random.Random(f"{config.seed}/{epoch}/{row}"),  # noqa: S311
                     self.template_tokens,
                 )
@@ -218,6 +229,7 @@ class Loop:
         """Loss on the held-out rows; remembers the parameters if it is the lowest so far."""
         if not self.held_out:
             return
+        start = time.monotonic()
         self.model.eval()
         lengths = [len(example) for example in self.held_out]
         plan = plan_epoch(lengths, self.config.batch_tokens, 0, 0)
@@ -229,6 +241,7 @@ class Loop:
             self.reporter.progress("held-out", number + 1, len(plan), unit="batch")
         self.model.train()
         loss = total / max(1, labels)
+        self.position.seconds += time.monotonic() - start
         self.reporter.metric(step, held_out_loss=loss)
         if self.position.best_loss is None or loss < self.position.best_loss:
             self.position.best_loss, self.position.best_step = loss, step
@@ -280,11 +293,11 @@ class Loop:
             steps=self.position.step,
             total_steps=self.total,
             stopped=stopped,
-            train_loss=self.train_loss,
+            train_loss=self.position.train_loss,
             held_out_loss=self.position.best_loss,
             kept_step=kept,
             seconds=self.position.seconds,
-            tokens=self.tokens,
+            tokens=self.position.tokens,
         )
 
     def unwrapped(self) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from kajiya.core.files import write_json
 from kajiya.training.adapters.lora_linear import use_fused_lora
 from kajiya.training.config import TuneConfig
 
@@ -36,6 +38,10 @@ def save_lora(model: Any, folder: Path, base_reference: str) -> None:
     for options in model.peft_config.values():
         options.base_model_name_or_path = base_reference
     model.save_pretrained(folder, save_embedding_layers=False)
-    (folder / "README.md").unlink(
-        missing_ok=True
-    )  # PEFT's empty model card; ours is made by the store
+    # PEFT writes an empty model card; ours is made by the store.
+    (folder / "README.md").unlink(missing_ok=True)
+    # PEFT keeps the module names as a set, whose order differs from process to process.
+    config = folder / "adapter_config.json"
+    values = json.loads(config.read_text(encoding="utf-8"))
+    values["target_modules"] = sorted(values["target_modules"])
+    write_json(config, values)
