@@ -19,7 +19,7 @@ class TuneConfig(Config):
         help=("How often every row is seen", "全データを何周学習するか"),
     )
     learning_rate: float = option(
-        5e-4,
+        6e-4,
         en="Learning rate",
         ja="学習率",
         gt=0,
@@ -79,7 +79,7 @@ class TuneConfig(Config):
         ),
     )
     batch_tokens: int = option(
-        384,
+        448,
         en="Tokens per step",
         ja="1ステップのトークン数",
         ge=16,
