@@ -84,8 +84,8 @@ def test_following_without_a_terminal_gives_few_plain_lines(folder: Path) -> Non
     lines = run("log", "-f", JOB).output.splitlines()
     assert lines[0] == "hello [red]there[/red]"
     assert lines[-2:] == ["registered adapter company-faq:1", f"{JOB}: succeeded"]
-    stages = [line for line in lines if line.startswith("train")]
-    assert stages[-1] == "train  20/20 steps  loss 0.050  1,234 tokens/s"
+    stages = [line for line in lines if line.startswith("training")]
+    assert stages[-1] == "training  20/20 steps  loss 0.050  1,234 tokens/s"
     assert len(stages) == 11
 
 

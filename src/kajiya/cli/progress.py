@@ -92,12 +92,15 @@ class _Display(Protocol):
 
 
 def _show(display: _Display, events: Iterable[Event]) -> None:
-    numbers = ""
+    numbers, stage, fresh = "", "", False
     for event in events:
         if isinstance(event, Progress):
+            if event.stage != stage and not fresh:
+                numbers = ""  # they belong to the stage that measured them
+            stage, fresh = event.stage, False
             display.progress(event, numbers)
         elif isinstance(event, Metric):
-            numbers = _numbers(event) or numbers
+            numbers, fresh = _numbers(event) or numbers, True
         elif isinstance(event, Log):
             display.log(printable(event.message), event.level)
         elif isinstance(event, ArtifactMade):

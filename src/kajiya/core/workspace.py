@@ -12,8 +12,8 @@ ENVIRONMENT = "KAJIYA_HOME"
 
 # Read by the C libraries when a process starts; figures in docs/decisions/0010-training-on-a-cpu.md.
 _NUMERIC = {
-    # Waiting threads spin for an instant only: long spinning takes the cores from everything else.
-    "GOMP_SPINCOUNT": "50000",
+    # Waiting threads sleep: spinning takes the cores from everything else on the machine.
+    "OMP_WAIT_POLICY": "passive",
     # Memory of large tensors is kept for the next one instead of being returned and faulted in anew.
     "MALLOC_MMAP_THRESHOLD_": "4000000000",
     "MALLOC_TRIM_THRESHOLD_": "8000000000",

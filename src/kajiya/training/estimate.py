@@ -18,6 +18,9 @@ from kajiya.core.language import tr
 from kajiya.training.config import TuneConfig
 
 _PROGRAM = 1.1 * GIB  # interpreter and libraries, measured
+_KEPT_FREE = (
+    1.7  # resident memory over what is in use: the allocator keeps freed tensors' memory, measured
+)
 _HEAD_CHUNK = 256  # labels whose logits exist at the same time
 _GUESS = {
     "gpu": 20e12,
@@ -154,7 +157,7 @@ def estimate(
         labels=label_count,
         steps=max(1, round(tokens / config.batch_tokens / config.accumulation * 1.1)),
         trainable=shape.adapter(config.rank),
-        memory=int(memory),
+        memory=int(_KEPT_FREE * memory),
         seconds=operations / speed,
         disk=int(60 * shape.adapter(config.rank) + GIB // 4),
         operations=operations,
