@@ -39,7 +39,7 @@ class Position:
     best_step: int = 0
     seconds: float = 0.0
     tokens: int = 0
-    train_loss: float = float("nan")
+    train_loss: float | None = None
 
 
 @dataclass

@@ -56,7 +56,7 @@ class Outcome:
     steps: int
     total_steps: int
     stopped: bool
-    train_loss: float
+    train_loss: float | None
     held_out_loss: float | None
     kept_step: int
     seconds: float
