@@ -207,6 +207,7 @@ def run_trl(
                 max_grad_norm=1.0,
                 train_sampling_strategy="sequential",
                 gradient_checkpointing=checkpointing,
+                completion_only_loss=True,
             ),
             train_dataset=dataset,
             processing_class=PreTrainedTokenizerFast.from_pretrained(base),
