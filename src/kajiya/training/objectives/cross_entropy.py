@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK = 256  # labels at once: large enough for full matrix speed, small enough to stay in cache
+# Labels at once: enough for full matrix speed; their logits take 134 MB at 262,144 tokens.
+CHUNK = 256
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
