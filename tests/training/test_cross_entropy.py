@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from kajiya.training.objectives.cross_entropy import CHUNK, linear_cross_entropy
+from kajiya.training.objectives.cross_entropy import BLOCK, CHUNK, linear_cross_entropy
 
 
 def reference(
@@ -19,12 +19,13 @@ def reference(
 
 
 @pytest.mark.parametrize("softcap", [None, 3.0])
+@pytest.mark.parametrize("vocabulary", [31, BLOCK + 1])
 @pytest.mark.parametrize("count", [1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 3])
-def test_value_and_gradient(count: int, softcap: float | None) -> None:
+def test_value_and_gradient(count: int, vocabulary: int, softcap: float | None) -> None:
     torch.manual_seed(count)
     hidden = torch.randn(count, 10, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(31, 10, dtype=torch.float64)
-    labels = torch.randint(0, 31, (count,))
+    weight = torch.randn(vocabulary, 10, dtype=torch.float64)
+    labels = torch.randint(0, vocabulary, (count,))
     ours = linear_cross_entropy(hidden, weight, labels, softcap)
     (gradient,) = torch.autograd.grad(3 * ours, hidden)
     expected = reference(hidden, weight, labels, softcap)
@@ -41,6 +42,19 @@ def test_bf16_is_near_the_exact_value(softcap: float | None) -> None:
     ours = linear_cross_entropy(hidden, weight, labels, softcap)
     exact = reference(hidden.double(), weight.double(), labels, softcap)
     assert ours.item() == pytest.approx(exact.item(), rel=5e-3)
+
+
+def test_a_logit_far_above_those_of_the_first_block() -> None:
+    hidden = torch.full((3, 2), 10.0, requires_grad=True)
+    weight = torch.zeros(2 * BLOCK, 2)
+    weight[-1] = 30.0  # a logit of 600: its exponential over the others' overflows
+    labels = torch.tensor([0, 5, 2 * BLOCK - 1])
+    ours = linear_cross_entropy(hidden, weight, labels)
+    expected = reference(hidden, weight, labels, None)
+    assert ours.item() == pytest.approx(expected.item()) == 1200
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, hidden), torch.autograd.grad(expected, hidden)
+    )
 
 
 def test_no_labels_are_no_loss() -> None:
