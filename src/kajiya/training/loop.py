@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import nn
+from torch import Tensor, nn
 
 from kajiya.core.errors import JobError
 from kajiya.core.language import tr
@@ -30,6 +30,7 @@ from kajiya.training.checkpoint import (
 from kajiya.training.config import TuneConfig
 from kajiya.training.objectives.supervised import supervised_loss
 from kajiya.training.schedule import rate_factor
+from kajiya.training.workers import Workers
 
 
 class Reporter(Protocol):
@@ -96,7 +97,10 @@ class Loop:
             weight_decay=config.weight_decay,
             fused=fused,
         )
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.model = model.to(self.accelerator.device)
+        self.optimizer = self.accelerator.prepare(optimizer)
+        # Threads draw random numbers in no fixed order.
+        self.workers = Workers(self.accelerator.device, **({"most": 1} if config.dropout else {}))
         self.plans = [self._plan(epoch) for epoch in range(config.epochs)]
         self.total = sum(len(plan) for plan in self.plans)
         self.position = Position()
@@ -155,17 +159,15 @@ class Loop:
         """One step of the optimiser over the batches of `update`."""
         start = time.monotonic()
         mine = update[self.accelerator.process_index :: self.accelerator.num_processes]
-        batches = [self._batch(rows, epoch) for rows in mine]
-        labels, tokens = self._totals(batches)
+        batches = [self._parts(rows, epoch) for rows in mine]
+        labels, tokens = self._totals([part for parts in batches for part in parts])
         factor = rate_factor(step - 1, self.total, self.config.warmup, self.config.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * factor * group["scale"]
         loss = 0.0
-        for batch in batches:
-            # The mean over all labels of the update, whichever batch and process they are in.
-            share = supervised_loss(self.model, batch) / labels
-            self.accelerator.backward(share * self.accelerator.num_processes)
-            loss += share.item()
+        for parts in batches:
+            loss += self._add_gradients(parts, labels)
+        self._sum_over_processes()
         norm = self.accelerator.clip_grad_norm_(self.trained, self.config.max_gradient_norm)
         loss = sum(gather_object([loss]))
         if not torch.isfinite(torch.tensor(loss)):
@@ -192,12 +194,36 @@ class Loop:
         left = (time.monotonic() - began) / (step - first) * (self.total - step)
         self.reporter.progress("train", step, self.total, unit="step", remaining_seconds=left)
 
+    def _add_gradients(self, parts: list[Batch], labels: int) -> float:
+        """Add the gradients of a batch to the parameters' own; returns its share of the loss."""
+
+        def gradients(part: Batch) -> tuple[float, tuple[Tensor, ...]]:
+            # The mean over all labels of the update, whichever batch and process they are in.
+            share = supervised_loss(self.model, part) / labels
+            return share.item(), torch.autograd.grad(share, self.trained, materialize_grads=True)
+
+        loss = 0.0
+        for share, values in self.workers.map(gradients, parts):
+            loss += share
+            for parameter, value in zip(self.trained, values, strict=True):
+                parameter.grad = value if parameter.grad is None else parameter.grad.add_(value)
+        return loss
+
+    def _sum_over_processes(self) -> None:
+        if self.accelerator.num_processes == 1:
+            return
+        for parameter in self.trained:
+            if parameter.grad is None:  # this process had no batch
+                parameter.grad = torch.zeros_like(parameter)
+            parameter.grad = self.accelerator.reduce(parameter.grad, "sum")
+
     def _totals(self, batches: list[Batch]) -> tuple[int, int]:
         """Labels and tokens of this update in all processes."""
         counts = gather_object([(b.label_count(), b.tokens) for b in batches])
         return max(1, sum(c[0] for c in counts)), sum(c[1] for c in counts)
 
-    def _batch(self, rows: list[int], epoch: int) -> Batch:
+    def _parts(self, rows: list[int], epoch: int) -> list[Batch]:
+        """The rows of a batch, shared out among the workers."""
         config = self.config
         chosen = [self.examples[row] for row in rows]
         # Falls to nothing in the last epoch, which sees every question as it will be asked.
@@ -212,7 +238,13 @@ class Loop:
                 )
                 for row, example in zip(rows, chosen, strict=True)
             ]
-        return self._to_device(collate(chosen, self.pad_id, config.packing))
+        return self._share_out(chosen, config.packing)
+
+    def _share_out(self, examples: list[Example], packing: bool = False) -> list[Batch]:
+        count = min(self.workers.count, len(examples))
+        # Rows come sorted by length: taken in turn, every worker has as much to do.
+        shares = (examples[i::count] for i in range(count))
+        return [self._to_device(collate(share, self.pad_id, packing)) for share in shares]
 
     def _to_device(self, batch: Batch) -> Batch:
         device = self.accelerator.device
@@ -224,7 +256,6 @@ class Loop:
             batch.tokens,
         )
 
-    @torch.no_grad()
     def _evaluate(self, step: int) -> None:
         """Loss on the held-out rows; remembers the parameters if it is the lowest so far."""
         if not self.held_out:
@@ -235,9 +266,9 @@ class Loop:
         plan = plan_epoch(lengths, self.config.batch_tokens, 0, 0)
         total, labels = 0.0, 0
         for number, rows in enumerate(plan):
-            batch = self._to_device(collate([self.held_out[i] for i in rows], self.pad_id))
-            total += supervised_loss(self.model, batch).item()
-            labels += batch.label_count()
+            parts = self._share_out([self.held_out[i] for i in rows])
+            total += sum(self.workers.map(self._loss, parts))
+            labels += sum(part.label_count() for part in parts)
             self.reporter.progress("held-out", number + 1, len(plan), unit="batch")
         self.model.train()
         loss = total / max(1, labels)
@@ -246,6 +277,10 @@ class Loop:
         if self.position.best_loss is None or loss < self.position.best_loss:
             self.position.best_loss, self.position.best_step = loss, step
             self.best = self._parameters()
+
+    @torch.no_grad()
+    def _loss(self, batch: Batch) -> float:
+        return supervised_loss(self.model, batch).item()
 
     def _parameters(self) -> Parameters:
         values = (p.detach().to("cpu", copy=True).contiguous() for p in self.trained)
@@ -301,5 +336,5 @@ class Loop:
         )
 
     def unwrapped(self) -> Any:
-        """The model without accelerate's wrapper."""
-        return self.accelerator.unwrap_model(self.model)
+        """The model that is trained."""
+        return self.model
