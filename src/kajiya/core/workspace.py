@@ -11,7 +11,7 @@ from kajiya.core import language
 ENVIRONMENT = "KAJIYA_HOME"
 
 # Read by the C libraries when a process starts; figures in docs/decisions/0010-training-on-a-cpu.md.
-_NUMERIC = {
+NUMERIC_ENVIRONMENT = {
     # Waiting threads sleep: spinning takes the cores from everything else on the machine.
     "OMP_WAIT_POLICY": "passive",
     # Memory of large tensors is kept for the next one instead of being returned and faulted in anew.
@@ -63,10 +63,10 @@ class Workspace:
         return self
 
     def environment(self) -> dict[str, str]:
-        """The environment for a child process of ours: this workspace, this language, `_NUMERIC`."""
+        """The environment for a child process of ours: this workspace, this language, `NUMERIC_ENVIRONMENT`."""
         return {
             **os.environ,
-            **_NUMERIC,
+            **NUMERIC_ENVIRONMENT,
             ENVIRONMENT: str(self.home),
             language.ENVIRONMENT: language.current(),
         }

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-from kajiya.core.errors import EngineError, FormatError
+from kajiya.core.errors import FormatError
 from kajiya.core.language import tr
 from kajiya.core.locks import locked
 from kajiya.core.workspace import Workspace
 from kajiya.inference.bundle import ServableModel
+from kajiya.models.child import run_module
 from kajiya.models.resolve import GGUF_FILE, base_of, resolve
 from kajiya.store.artifacts import Artifact
 
@@ -48,7 +47,7 @@ def resolve_servable(reference: str, workspace: Workspace) -> ServableModel:
 def base_gguf(base: Artifact, workspace: Workspace) -> Path:
     """The GGUF file of a base model: the one it came as, or one made once (8 bits) and kept.
 
-    Made in a process of its own, since that needs torch.
+    Made in a process of its own, since that needs torch; raises what that raised.
     """
     original = base.folder / GGUF_FILE
     if original.is_file():
@@ -61,23 +60,14 @@ def base_gguf(base: Artifact, workspace: Workspace) -> Path:
     made.parent.mkdir(parents=True, exist_ok=True)
     with locked(made.with_suffix(".lock")):
         if not made.is_file():
-            command = [
-                sys.executable,
-                "-m",
-                "kajiya.models.formats.gguf_writer",
-                str(base.folder),
+            folder = str(base.folder)
+            run_module(
+                "kajiya.models.converting",
+                folder,
+                "",
+                "q8_0",
                 str(made),
-            ]
-            result = subprocess.run(
-                command, capture_output=True, text=True, env=workspace.environment(), check=False
+                base.name,
+                workspace=workspace,
             )
-            if result.returncode != 0:
-                last = (result.stderr.strip().splitlines() or [""])[-1]
-                raise EngineError(
-                    tr(
-                        f"the model could not be converted to GGUF: {last}",
-                        f"GGUF に変換できません: {last}",
-                    ),
-                    where=base.reference,
-                )
     return made
