@@ -1,0 +1,1 @@
+"""What every RWKV version shares: the state between tokens, token shift, outputs."""
