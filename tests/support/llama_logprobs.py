@@ -51,6 +51,27 @@ class LlamaCppLogprobs:
         found = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
         return {entry["id"]: entry["logprob"] for entry in found}
 
+    def loglikelihood(self, ids: Sequence[int]) -> list[float | None]:
+        """ln p of each token after the first; None where llama.cpp tells nothing (half a character).
+
+        The token that comes next is forced each time, and each prompt goes on from the one before.
+        """
+        found: list[float | None] = []
+        for place, index in enumerate(ids[1:], start=1):
+            options = {"logprobs": 1, "logit_bias": [[index, 1000.0]], "cache_prompt": True}
+            shown = self.ask(ids[:place], **options)["choices"][0]["logprobs"]
+            entries = shown["content"] if shown else []
+            found.append(entries[0]["logprob"] if entries else None)
+            assert not entries or entries[0]["id"] == index
+        return found
+
+    def chat(self, messages: Sequence[dict[str, str]]) -> dict[str, Any]:
+        """The answer, of one token, to a chat request through the file's own template."""
+        answers: list[dict[str, Any]] = []
+        payload = {"messages": list(messages), "max_tokens": 1, "cache_prompt": False}
+        self._server.handle_chat_completions(payload, lambda answer: bool(answers.append(answer)))
+        return answers[-1]
+
 
 def torch_next(model: Any, prompt: Sequence[int]) -> torch.Tensor:
     """Log-probabilities `[vocab]` of the token after `prompt`, in 32 bits."""

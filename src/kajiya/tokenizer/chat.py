@@ -30,7 +30,9 @@ __all__ = ["ROLES", "ChatTokenizer", "Message", "Piece", "Role", "default_templa
 class ChatTokenizer:
     """Text and conversations to token ids, for one model. May be shared between threads.
 
-    `stop_ids` end an answer: the end-of-text token and the template's end-of-turn token.
+    `stop_ids` end an answer: the end-of-text token and the template's end-of-turn token. A template
+    may end turns with blank text instead (World models: an empty line): that is `stop_text`, else "".
+    A model can write it in other tokens than one, so it has to be looked for in the text.
     `tokenizer` leaves special tokens that are written in a text as text.
     """
 
@@ -52,11 +54,11 @@ class ChatTokenizer:
         self.tokenizer = self._plain.tokenizer
         self.template = ChatTemplate(template, names, where)
         self._where = where
-        ends = (names.get("eos_token"), self._end_of_turn())
-        self._stops = {
-            end: index for end in ends if end and (index := _id(tokenizer, end)) is not None
-        }
-        self.stop_ids = frozenset(self._stops.values())
+        end_of_turn, self.stop_text = self._end_of_turn()
+        ends = (names.get("eos_token"), end_of_turn)
+        stops = {end: index for end in ends if end and (index := _id(tokenizer, end)) is not None}
+        self.stop_ids = frozenset(stops.values())
+        self._ends = [*stops, *filter(None, [self.stop_text])]
 
     @classmethod
     def load(cls, folder: Path) -> ChatTokenizer:
@@ -177,23 +179,26 @@ class ChatTokenizer:
         return len(prompt) if regular else content_start
 
     def _answer_end(self, text: str, contents: list[tuple[int, int, str, int]], end: int) -> int:
-        """The end of the first stop token after an answer and before other content, else `end`."""
+        """The end of the first stop after an answer and before other content, else `end`."""
         limit = next((start for start, *_ in contents if start >= end), len(text))
         found = [
-            end + at + len(stop) for stop in self._stops if (at := text[end:limit].find(stop)) >= 0
+            end + at + len(stop) for stop in self._ends if (at := text[end:limit].find(stop)) >= 0
         ]
         return min(found, default=end)
 
-    def _end_of_turn(self) -> str | None:
-        """The special token that this template writes after an answer."""
+    def _end_of_turn(self) -> tuple[str | None, str]:
+        """What this template writes after an answer: a special token, or else a blank text."""
         exchange = [Message("user", "1"), Message("assistant", "2")]
         try:
             rendering = self.template.render(exchange, add_generation_prompt=False)
         except FormatError:
-            return None  # the template wants other conversations; using it will say so
+            return None, ""  # the template wants other conversations; using it will say so
         ends = [end for _, end, _, message in rendering.contents() if message == 1]
-        parts = self._plain.split(rendering.text[ends[-1] :]) if ends else []
-        return next((text for text, index in parts if index is not None), None)
+        after = rendering.text[ends[-1] :] if ends else ""
+        special = next(
+            (text for text, index in self._plain.split(after) if index is not None), None
+        )
+        return special, after if special is None and after.isspace() else ""
 
     def _encode(self, pieces: Sequence[Piece]) -> tuple[list[int], list[bool]]:
         ids: list[int] = []

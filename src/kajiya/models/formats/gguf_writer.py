@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +21,7 @@ from kajiya.models.formats.gguf_reader import tensor_names
 from kajiya.models.formats.gguf_tokenizer import tokenizer_metadata
 
 if TYPE_CHECKING:
+    import gguf
     from gguf import GGUFWriter
     from torch import Tensor
     from transformers import PretrainedConfig
@@ -40,25 +40,26 @@ def write_model(folder: Path, target: Path, precision: Precision = "q8_0", name:
     import torch
     from transformers import AutoConfig
 
+    from kajiya.models.formats.rwkv.gguf import write_gguf
+    from kajiya.models.formats.rwkv.layout import LAYOUTS
+
+    if _model_type(folder) in LAYOUTS:
+        write_gguf(folder, target, precision, name)
+        return
     config = AutoConfig.from_pretrained(folder)
     family = family_of_config(config.model_type)
     metadata = family.to_metadata(config)
     _check_expressible(config, family, metadata)
-    kind = {
-        "f32": gguf.GGMLQuantizationType.F32,
-        "f16": gguf.GGMLQuantizationType.F16,
-        "bf16": gguf.GGMLQuantizationType.BF16,
-        "q8_0": gguf.GGMLQuantizationType.Q8_0,
-    }[precision]
+    kind = stored_type(precision)
     weights = load_weights(folder)
     with replacing(target) as scratch:
         writer = gguf.GGUFWriter(scratch, family.architecture, use_temp_file=False)
         writer.add_type(gguf.GGUFType.MODEL)
         writer.add_name(name or folder.name)
-        _add(
+        add_metadata(
             writer, {f"{family.architecture}.{k}": v for k, v in family.to_metadata(config).items()}
         )
-        _add(writer, tokenizer_metadata(folder, config.vocab_size))
+        add_metadata(writer, tokenizer_metadata(folder, config.vocab_size))
         template = folder / "chat_template.jinja"
         if template.exists():
             writer.add_chat_template(template.read_text(encoding="utf-8"))
@@ -74,7 +75,18 @@ def write_model(folder: Path, target: Path, precision: Precision = "q8_0", name:
             writer.add_tensor(gguf_name, gguf.quants.quantize(array, stored), raw_dtype=stored)
         if (factors := _rope_factors(config)) is not None:
             writer.add_tensor("rope_freqs.weight", factors)
-        _close(writer)
+        close_writer(writer)
+
+
+def stored_type(precision: Precision) -> gguf.GGMLQuantizationType:
+    """The `gguf` package's name for a precision."""
+    import gguf
+
+    return gguf.GGMLQuantizationType[precision.upper()]
+
+
+def _model_type(folder: Path) -> str:
+    return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
 
 
 def write_adapter(adapter: Path, config: PretrainedConfig, target: Path, name: str = "") -> None:
@@ -101,10 +113,9 @@ def write_adapter(adapter: Path, config: PretrainedConfig, target: Path, name: s
     alpha = float(options["lora_alpha"])
     if options.get("use_rslora"):  # llama.cpp scales by alpha / rank
         alpha *= float(options["r"]) ** 0.5
-    family = family_of_config(config.model_type)
-    names = tensor_names(config)
+    architecture, names, family = _adapter_target(config)
     with replacing(target) as scratch:
-        writer = gguf.GGUFWriter(scratch, family.architecture, use_temp_file=False)
+        writer = gguf.GGUFWriter(scratch, architecture, use_temp_file=False)
         writer.add_type(gguf.GGUFType.ADAPTER)
         writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
         writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, alpha)
@@ -112,14 +123,24 @@ def write_adapter(adapter: Path, config: PretrainedConfig, target: Path, name: s
         for key, array in sorted(load_file(adapter / "adapter_model.safetensors").items()):
             gguf_name, array = _adapter_tensor(key, array, names, family, config)
             writer.add_tensor(gguf_name, np.ascontiguousarray(array, dtype=np.float32))
-        _close(writer)
+        close_writer(writer)
+
+
+def _adapter_target(config: PretrainedConfig) -> tuple[str, dict[str, str], Family | None]:
+    """(architecture, parameter name → GGUF name, family that changes weights if any) of a base model."""
+    from kajiya.models.formats.rwkv.gguf import ARCHITECTURE, matrix_names
+
+    if config.model_type == ARCHITECTURE:
+        return ARCHITECTURE, matrix_names(config.num_hidden_layers), None
+    family = family_of_config(config.model_type)
+    return family.architecture, tensor_names(config), family
 
 
 def _adapter_tensor(
     key: str,
     array: np.ndarray[Any, Any],
     names: dict[str, str],
-    family: Family,
+    family: Family | None,
     config: PretrainedConfig,
 ) -> tuple[str, np.ndarray[Any, Any]]:
     """`….q_proj.lora_B.weight` → (`blk.0.attn_q.weight.lora_b`, rows in llama.cpp's order)."""
@@ -127,7 +148,7 @@ def _adapter_tensor(
         module = key.removeprefix(_PEFT_PREFIX).removesuffix(part)
         if key.endswith(part) and f"{module}.weight" in names:
             name = f"{module}.weight"
-            if suffix == ".lora_b":
+            if suffix == ".lora_b" and family is not None:
                 array = family.to_gguf(name, array, config)
             return names[name] + suffix, array
     raise FormatError(
@@ -197,7 +218,8 @@ def _rope_factors(config: PretrainedConfig) -> np.ndarray[Any, Any] | None:
     return llama3_rope_factors(rope, config.head_dim)
 
 
-def _add(writer: GGUFWriter, metadata: dict[str, Any]) -> None:
+def add_metadata(writer: GGUFWriter, metadata: dict[str, Any]) -> None:
+    """Add each key with the GGUF type that its value's Python type suggests."""
     for key, value in metadata.items():
         if isinstance(value, bool):
             writer.add_bool(key, value)
@@ -211,12 +233,9 @@ def _add(writer: GGUFWriter, metadata: dict[str, Any]) -> None:
             writer.add_array(key, value)
 
 
-def _close(writer: GGUFWriter) -> None:
+def close_writer(writer: GGUFWriter) -> None:
+    """Write everything that was added, and close the file."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-if __name__ == "__main__":
-    write_model(Path(sys.argv[1]), Path(sys.argv[2]))
