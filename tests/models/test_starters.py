@@ -85,6 +85,38 @@ def assert_refused(
     assert not list(workspace.artifacts.rglob("*.gguf"))
 
 
+def test_a_starter_that_is_a_model_folder(
+    starter: Starter,
+    family_folder: Callable[[str], Path],
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    source = family_folder("llama")
+    for name in names:
+        shutil.copyfile(source / name, tmp_path / "site" / "tiny_part1" / name)
+    joined = b"".join((source / name).read_bytes() for name in names)
+    folder = dataclasses.replace(
+        starter,
+        form="folder",
+        parts=tuple(Part("tiny-part1", f"tiny_part1/{name}") for name in names),
+        sha256=hashlib.sha256(joined).hexdigest(),
+    )
+    monkeypatch.setitem(STARTERS, "tiny", folder)
+    assert is_installed(folder)
+    made = import_model("starter:tiny", "tiny", workspace)
+    assert made.manifest.config["source_sha256"] == folder.sha256
+    assert made.manifest.config["model_type"] == "llama"
+    assert made.manifest.licence[0].text_file == "LICENSE"
+    assert (made.folder / "config.json").read_bytes() == (source / "config.json").read_bytes()
+    assert not (made.folder / "base.gguf").exists()
+    (tmp_path / "site" / "tiny_part1" / "config.json").write_text("{}")
+    with pytest.raises(FormatError, match="not the pinned"):
+        import_model("starter:tiny", "other", workspace)
+    assert [artifact.name for artifact in ArtifactStore(workspace).list()] == ["tiny"]
+
+
 def test_other_bytes(starter: Starter, workspace: Workspace, tmp_path: Path) -> None:
     piece = tmp_path / "site" / "tiny_part2" / "piece"
     piece.write_bytes(piece.read_bytes()[:-1] + b"?")

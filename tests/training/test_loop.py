@@ -41,9 +41,7 @@ def make(
 
 
 def parameters(loop: Loop) -> dict[str, torch.Tensor]:
-    return {
-        n: p.detach().clone() for n, p in loop.unwrapped().named_parameters() if p.requires_grad
-    }
+    return {n: p.detach().clone() for n, p in loop.model.named_parameters() if p.requires_grad}
 
 
 def assert_equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:

@@ -14,8 +14,6 @@ from kajiya.training.config import TuneConfig
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from kajiya.forge.plan import Plan
-
 _SHOWN = 3  # answers shown side by side
 
 
@@ -95,6 +93,7 @@ def forge(
 ) -> int:
     from rich.console import Console
 
+    from kajiya.cli.estimate import print_estimate
     from kajiya.cli.findings import parse_columns, show_findings, show_statistics
     from kajiya.cli.progress import follow, report_end
     from kajiya.core.workspace import Workspace
@@ -119,7 +118,7 @@ def forge(
         )
     show_statistics(console, plan.data)
     show_findings(console, plan.data)
-    _print_estimate(console, plan)
+    print_estimate(console, plan.base.reference, plan.estimate, plan.config, plan.hardware)
     if not force:
         plan.estimate.check(plan.hardware)
     if dry_run:
@@ -136,34 +135,6 @@ def forge(
         return 1 if job.ended else 0
     _print_result(console, job.result, name)
     return 0
-
-
-def _print_estimate(console: Console, plan: Plan) -> None:
-    from kajiya.core.hardware import GIB
-
-    e, h = plan.estimate, plan.hardware
-    minutes, seconds = divmod(round(e.seconds), 60)
-    source = (
-        tr("measured on this machine", "この機械の実測から")
-        if e.calibrated
-        else tr("a first guess", "初回の目安")
-    )
-    console.print(
-        tr(
-            f"[bold]Plan[/]  {plan.base.reference} + {e.rows} rows × {plan.config.epochs} epochs"
-            f" = {e.tokens:,} tokens, {e.steps} steps, {e.trainable / 1e6:.1f} M trainable parameters",
-            f"[bold]計画[/]  {plan.base.reference} + {e.rows} 行 × {plan.config.epochs} 周"
-            f" = {e.tokens:,} トークン、{e.steps} ステップ、学習する変数 {e.trainable / 1e6:.1f} M 個",
-        )
-    )
-    console.print(
-        tr(
-            f"[bold]Needs[/] about {minutes} min {seconds:02d} s ({source}), {e.memory / GIB:.1f} GB of"
-            f" memory ({h.memory_available / GIB:.1f} GB free), {h.cores} cores",
-            f"[bold]必要[/]  約 {minutes} 分 {seconds:02d} 秒 ({source})、メモリ {e.memory / GIB:.1f} GB"
-            f" (空き {h.memory_available / GIB:.1f} GB)、{h.cores} コア",
-        )
-    )
 
 
 def _print_result(console: Console, result: dict[str, Any], name: str) -> None:

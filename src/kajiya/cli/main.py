@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "kajiya.cli.serve",
         tr("Serve models over an OpenAI-compatible API", "OpenAI 互換の API でモデルを提供する"),
     ),
+    "train": (
+        "kajiya.cli.train",
+        tr("Train a model or an adapter", "モデルやアダプタを学習する"),
+    ),
     "data": ("kajiya.cli.data", tr("Check and register data", "データの点検と登録")),
     "models": ("kajiya.cli.models", tr("Models and adapters", "モデルとアダプタの管理")),
     "jobs": ("kajiya.cli.jobs", tr("Running and past jobs", "実行中と過去のジョブ")),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kajiya.cli import models_io
+from kajiya.cli import models_create, models_io
 from kajiya.core.language import tr
 
 if TYPE_CHECKING:
@@ -44,9 +44,11 @@ def models() -> None:
     pass
 
 
+models.add_command(models_create.create)
 models.add_command(models_io.import_command)
 models.add_command(models_io.starters)
 models.add_command(models_io.export)
+models.add_command(models_io.mix_states)
 
 
 def _store() -> ArtifactStore:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 @click.command(
     "import",
     help=tr(
-        "Bring a base model into the workspace. SOURCE is starter:NAME, hf:ORG/REPO, a .gguf file or a folder with safetensors.",
-        "基のモデルを取り込みます。SOURCE は starter:名前、hf:組織/名前、.gguf ファイル、または safetensors のフォルダです。",
+        "Bring a base model into the workspace. SOURCE is starter:NAME, hf:ORG/REPO, a .gguf file, the .pth of an RWKV model, or a folder with safetensors.",
+        "基のモデルを取り込みます。SOURCE は starter:名前、hf:組織/名前、.gguf ファイル、RWKV の .pth、または safetensors のフォルダです。",
     )
     + """
 
@@ -27,6 +27,8 @@ Examples:
   kajiya models import starter:gemma-3-270m
   kajiya models import ./model.gguf --name my-base --licence Apache-2.0
   kajiya models import hf:org/model
+  kajiya models import ./RWKV-x070-World-0.4B.pth --name my-rwkv
+  kajiya models import ./persona-state.pth --base my-rwkv --name persona
 """,
 )
 @click.argument("source")
@@ -37,15 +39,28 @@ Examples:
     default="",
     help=tr("Its licence, where SOURCE does not say", "ライセンス (SOURCE にないとき)"),
 )
-def import_command(source: str, name: str | None, licence: str) -> None:
+@click.option(
+    "--base",
+    metavar="REF",
+    help=tr(
+        "SOURCE is an initial state for this RWKV model (.pth or .safetensors)",
+        "SOURCE をこの RWKV モデルの初期状態 (.pth か .safetensors) として取り込む",
+    ),
+)
+def import_command(source: str, name: str | None, licence: str, base: str | None) -> None:
     from rich.console import Console
 
     from kajiya.core.files import check_name
     from kajiya.core.workspace import Workspace
     from kajiya.models.resolve import import_source, name_for
+    from kajiya.models.state_commands import import_state
     from kajiya.store.card import human_size
 
     name = check_name(name_for(source) if name is None else name)
+    if base is not None:
+        state = import_state(Path(source), base, name, Workspace.current(), licence)
+        click.echo(tr(f"Imported {state.reference}.", f"{state.reference} を取り込みました。"))
+        return
     with Console(stderr=True).status(tr(f"Importing {source}…", f"{source} を取り込んでいます…")):
         artifact = import_source(source, name, Workspace.current(), licence)
     details, size = artifact.manifest.details, human_size(artifact.manifest.size)
@@ -97,6 +112,31 @@ def starters(as_json: bool) -> None:
 
 
 @click.command(
+    "mix-states",
+    help=tr(
+        "Make an adapter that mixes what several initial states of one RWKV model bring about. PART is NAME:WEIGHT.",
+        "同じ RWKV モデルの初期状態を重み付きで混ぜ、新しいアダプタを作ります。PART は 名前:重み です。",
+    )
+    + """
+
+\b
+Examples:
+  kajiya models mix-states fox:0.7 polite:0.3 --name polite-fox
+  kajiya models mix-states fox:2:0.5 --name faint-fox
+""",
+)
+@click.argument("parts", nargs=-1, required=True, metavar="PART...")
+@click.option("--name", required=True, help=tr("What it is to be called", "名前"))
+def mix_states(parts: tuple[str, ...], name: str) -> None:
+    from kajiya.core.workspace import Workspace
+    from kajiya.models import state_commands
+
+    pairs = [state_commands.parse_part(part) for part in parts]
+    made = state_commands.mix_states(pairs, name, Workspace.current())
+    click.echo(tr(f"Made {made.reference}.", f"{made.reference} を作りました。"))
+
+
+@click.command(
     help=tr(
         "Write a model or adapter where other programs can use it. NAME is as in the other commands.",
         "モデルやアダプタを、ほかのプログラムで使える形で書き出します。",
@@ -108,17 +148,18 @@ Examples:
   kajiya models export company-faq --format gguf --merge --output company-faq.gguf
   kajiya models export company-faq --format adapter --output ./company-faq-peft
   kajiya models export gemma-3-270m --format gguf --precision f16 --output base.gguf
+  kajiya models export my-rwkv --format pth --output my-rwkv.pth
 """
 )
 @click.argument("name")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["safetensors", "gguf", "adapter"]),
+    type=click.Choice(["safetensors", "gguf", "adapter", "pth"]),
     required=True,
     help=tr(
-        "A model's folder, a GGUF file, or an adapter's PEFT folder",
-        "モデルのフォルダ、GGUF ファイル、またはアダプタの PEFT フォルダ",
+        "A model's folder, a GGUF file, an adapter's folder, or the .pth of an RWKV model or initial state",
+        "モデルのフォルダ、GGUF ファイル、アダプタのフォルダ、または RWKV のモデルや初期状態の .pth",
     ),
 )
 @click.option(

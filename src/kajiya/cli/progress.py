@@ -111,6 +111,7 @@ def _show(display: _Display, events: Iterable[Event]) -> None:
 def _stage(name: str) -> str:
     """A stage's name for people; one that is not known is shown as it is."""
     names = {
+        "tokenise": tr("tokenising", "トークン化"),
         "train": tr("training", "学習"),
         "held-out": tr("held-out loss", "検証損失"),
         "ask-held-out": tr("asking held-out questions", "検証用の質問"),

@@ -1,4 +1,4 @@
-"""What a forge job is told; kept in its `config.yaml`."""
+"""What a tuning job and a forge job are told; kept in the job's `config.yaml`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ from kajiya.core.config import Config, option
 from kajiya.training.config import TuneConfig
 
 
-class ForgeOptions(Config):
+class TuneOptions(Config):
     """References are to artifacts of the workspace, so a job can be resumed long after."""
 
     base: str = option(en="Base model", ja="基にするモデル")
     dataset: str = option(en="Training data", ja="学習データ")
     held_out: str | None = option(None, en="Held-out data", ja="検証データ")
+    operations: float = option(0.0, en="Estimated work", ja="見積もった計算量", ge=0)
+    tune: TuneConfig = option(TuneConfig, en="Tuning", ja="学習の設定")
+
+
+class ForgeOptions(TuneOptions):
+    """A tuning, and how much is asked of both models around it."""
+
     evaluate_rows: int = option(
         40,
         en="Questions to ask",
@@ -23,5 +30,3 @@ class ForgeOptions(Config):
             "各組から最大この数を、学習の前後で尋ねる",
         ),
     )
-    operations: float = option(0.0, en="Estimated work", ja="見積もった計算量", ge=0)
-    tune: TuneConfig = option(TuneConfig, en="Tuning", ja="学習の設定")

@@ -5,7 +5,7 @@ Nothing here imports torch; the work itself is a job.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from kajiya.core.language import tr
 from kajiya.core.workspace import Workspace
 from kajiya.data.check import CheckedData, check_file
 from kajiya.data.dataset import register_dataset
+from kajiya.data.rows import Row
 from kajiya.forge.options import ForgeOptions
 from kajiya.jobs.job import Job
 from kajiya.jobs.spec import JobSpec
@@ -54,6 +55,60 @@ def find_held_out(data: Path) -> Path | None:
     return None
 
 
+def base_model(reference: str, workspace: Workspace) -> Artifact:
+    """The model that `reference` names; raises `ConfigError` for an adapter, naming its base."""
+    model = resolve(reference, workspace)
+    if model.kind == "model":
+        return model
+    raise ConfigError(
+        tr(
+            f"{reference} is an adapter, not a base model",
+            f"{reference} はアダプタで、基のモデルではありません",
+        ),
+        where="--base",
+        fix=tr(
+            f"tune its base: {base_of(model, workspace).reference}",
+            f"基のモデル {base_of(model, workspace).reference} を指定してください",
+        ),
+    )
+
+
+def check_method(config: TuneConfig, base: Artifact) -> None:
+    """Raise `ConfigError` if `config` wants to learn an initial state and `base` has none."""
+    if config.tunes_state and not Shape.read(base.folder).state:
+        raise ConfigError(
+            tr(
+                f"{base.reference} has no state to tune: it is not a recurrent model",
+                f"{base.reference} は RWKV ではないため、初期状態がありません",
+            ),
+            where="--method",
+            fix=tr(
+                "choose --method lora, or an RWKV model",
+                "--method lora にするか、RWKV のモデルを選んでください",
+            ),
+        )
+
+
+def estimate_rows(
+    base: Artifact,
+    tokenizer: ChatTokenizer,
+    rows: Sequence[Row],
+    config: TuneConfig,
+    hardware: Hardware,
+    workspace: Workspace,
+) -> Estimate:
+    """What tuning `base` on `rows` will need."""
+    sizes = [tokenizer.encode_training(row.messages) for row in rows]
+    return estimate(
+        Shape.read(base.folder),
+        [len(ids) for ids, _ in sizes],
+        [sum(trained) for _, trained in sizes],
+        config,
+        hardware,
+        workspace.cache,
+    )
+
+
 def make_plan(
     data: Path,
     name: str,
@@ -74,19 +129,17 @@ def make_plan(
     """
     check_name(name)
     config = TuneConfig.checked(dict(overrides or {}))
-    model = resolve(base, workspace)
-    if model.kind != "model":
+    model = base_model(base, workspace)
+    if Shape.read(model.folder).state:
         raise ConfigError(
             tr(
-                f"{base} is an adapter, not a base model",
-                f"{base} はアダプタで、基のモデルではありません",
+                "this job compares answers in llama.cpp, which takes no adapters of a recurrent model",
+                "このジョブは llama.cpp で答えを比べますが、RWKV のアダプタは読み込めません",
             ),
             where="--base",
-            fix=tr(
-                f"tune its base: {base_of(model, workspace).reference}",
-                f"基のモデル {base_of(model, workspace).reference} を指定してください",
-            ),
+            fix=f"kajiya train tune --base {model.reference} --data {data} --name {name}",
         )
+    check_method(config, model)
     tokenizer = ChatTokenizer.load(model.folder)
     limits: dict[str, Any] = {} if limit_bytes is None else {"limit_bytes": limit_bytes}
     options = {"tokenizer": tokenizer, "max_tokens": config.max_tokens, **limits}
@@ -99,15 +152,7 @@ def make_plan(
     if validation is None and "keep" not in (overrides or {}):
         config = config.model_copy(update={"keep": "last"})
     hardware = probe(workspace.home)
-    sizes = [tokenizer.encode_training(row.messages) for row in checked.rows]
-    cost = estimate(
-        Shape.read(model.folder),
-        [len(ids) for ids, _ in sizes],
-        [sum(trained) for _, trained in sizes],
-        config,
-        hardware,
-        workspace.cache,
-    )
+    cost = estimate_rows(model, tokenizer, checked.rows, config, hardware, workspace)
     rows = (
         ForgeOptions.model_fields["evaluate_rows"].default
         if evaluate_rows is None

@@ -17,7 +17,11 @@ from kajiya.jobs.running import RunningJob
 Entry = Callable[[RunningJob], dict[str, Any]]
 
 # Names, not functions: importing the functions imports torch, which only the job's process needs.
-KINDS: Mapping[str, str] = {"forge": "kajiya.forge.work:run"}
+KINDS: Mapping[str, str] = {
+    "forge": "kajiya.forge.work:run",
+    "tune": "kajiya.forge.tune_work:run",
+    "pretrain": "kajiya.forge.pretrain_work:run",
+}
 
 
 def entry_of(kind: str, kinds: Mapping[str, str]) -> str:

@@ -10,10 +10,12 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
+from kajiya.models.architectures import register
 from kajiya.models.child import report
 from kajiya.models.formats.gguf_writer import Precision, write_model
+from kajiya.models.formats.rwkv.pth import write_pth
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
@@ -29,6 +31,7 @@ def merge(base: Path, adapter: Path, target: Path, dtype: Literal["float32", "bf
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    register()
     model = AutoModelForCausalLM.from_pretrained(
         base, dtype=torch.float32, use_safetensors=True, local_files_only=True
     )
@@ -40,19 +43,25 @@ def merge(base: Path, adapter: Path, target: Path, dtype: Literal["float32", "bf
 
 
 def convert(base: Path, adapter: Path | None, form: str, target: Path, name: str) -> None:
-    """Write `base` (with `adapter`) as `form`: a safetensors folder, or GGUF of a precision."""
-    if form not in get_args(Precision):
+    """Write `base` (with `adapter`) as `form`: `safetensors` (a folder), `pth`, or GGUF of a precision."""
+    if form == "safetensors":
         if adapter is None:
             raise ValueError("a model folder that is not merged is copied, not converted")
         merge(base, adapter, target, "bfloat16")
         return
-    precision = cast(Precision, form)
     if adapter is None:
-        write_model(base, target, precision, name)
+        _write_file(base, form, target, name)
         return
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".merging.") as scratch:
-        merge(base, adapter, Path(scratch), "float32")
-        write_model(Path(scratch), target, precision, name)
+        merge(base, adapter, Path(scratch), "bfloat16" if form == "pth" else "float32")
+        _write_file(Path(scratch), form, target, name)
+
+
+def _write_file(folder: Path, form: str, target: Path, name: str) -> None:
+    if form == "pth":
+        write_pth(folder, target)
+    else:
+        write_model(folder, target, cast(Precision, form), name)
 
 
 def main(arguments: list[str]) -> int:

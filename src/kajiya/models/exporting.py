@@ -17,15 +17,21 @@ from kajiya.core.files import atomic_folder, replacing
 from kajiya.core.language import tr
 from kajiya.core.workspace import Workspace
 from kajiya.models.child import run_module
-from kajiya.models.resolve import GGUF_FILE, base_of, resolve
+from kajiya.models.resolve import GGUF_FILE, STATE_FILE, base_of, resolve
+from kajiya.models.state_commands import export_state
 from kajiya.store.artifacts import Artifact
 from kajiya.store.manifest import CARD_FILE
 
-Format = Literal["safetensors", "gguf", "adapter"]
+Format = Literal["safetensors", "gguf", "adapter", "pth"]
 Precision = Literal["q8_0", "f16", "bf16", "f32"]
 _GGUF = {"model": GGUF_FILE, "adapter": "adapter.gguf"}
 _MADE = "q8_0"  # where no precision is asked for and there is no file to copy
-_PEFT_FILES = ("adapter_config.json", "adapter_model.safetensors")
+_ADAPTER_FILES = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    STATE_FILE,
+    "state_config.json",
+)
 _MODEL_FILES = (
     "*.safetensors",
     "*.safetensors.index.json",
@@ -49,26 +55,27 @@ def export(
 ) -> Path:
     """Write the model or adapter `reference` to `target`; returns `target`.
 
-    `safetensors` and `adapter` make a folder with the licence texts and the card, `gguf` a file. A
-    model's GGUF is the one that it came as, unless `precision` is given. An adapter is exported
-    alone, or with `merge` as one model together with its base.
+    `safetensors` and `adapter` make a folder with the licence texts and the card, `gguf` and `pth` a
+    file. A model's GGUF is the one that it came as, unless `precision` is given; its `pth` is the
+    official layout of RWKV weights. An adapter is exported alone (as `pth`, its initial state), or with
+    `merge` as one model together with its base.
 
     Raises `ConfigError` if the options contradict each other, `ConflictError` if `target` exists and
     not `force`, `NotFoundError` for an unknown reference. `target` appears whole or not at all.
     """
     artifact = resolve(reference, workspace)
     _check_options(artifact, form, precision, merge)
-    _check_target(target, force, folder=form != "gguf")
+    _check_target(target, force, folder=form not in ("gguf", "pth"))
     target = target.absolute()
-    if form == "gguf":
-        _export_file(artifact, target, workspace, precision, merge)
+    if form in ("gguf", "pth"):
+        _export_file(artifact, target, workspace, form, precision, merge)
         return target
     with _folder(target) as folder:
         if merge:
             base = base_of(artifact, workspace)
             _convert(base, artifact, "safetensors", folder, artifact.name, workspace)
         else:
-            patterns = _PEFT_FILES if form == "adapter" else _MODEL_FILES
+            patterns = _ADAPTER_FILES if form == "adapter" else _MODEL_FILES
             for pattern in patterns:
                 for file in sorted(artifact.folder.glob(pattern)):
                     shutil.copyfile(file, folder / file.name)
@@ -80,7 +87,21 @@ def _check_options(
     artifact: Artifact, form: Format, precision: Precision | None, merge: bool
 ) -> None:
     problem = None
-    if artifact.kind == "model" and form == "adapter":
+    has_state = (artifact.folder / STATE_FILE).is_file()
+    if form == "pth" and artifact.kind == "adapter" and not has_state and not merge:
+        problem = (
+            tr("it has no initial state to write", "書き出せる初期状態がありません"),
+            "--format adapter, --format gguf, --format pth --merge",
+        )
+    elif has_state and (merge or form == "gguf"):
+        problem = (
+            tr(
+                "an initial state has no place in the weights, and GGUF has none for it",
+                "初期状態は重みに統合できず、GGUF にも入れられません",
+            ),
+            "--format adapter, --format pth",
+        )
+    elif artifact.kind == "model" and form == "adapter":
         problem = (
             tr("a base model is not an adapter", "基のモデルはアダプタではありません"),
             "--format safetensors, --format gguf",
@@ -133,17 +154,25 @@ def _check_target(target: Path, force: bool, *, folder: bool) -> None:
 
 
 def _export_file(
-    artifact: Artifact, target: Path, workspace: Workspace, precision: Precision | None, merge: bool
+    artifact: Artifact,
+    target: Path,
+    workspace: Workspace,
+    form: Format,
+    precision: Precision | None,
+    merge: bool,
 ) -> None:
     ready = artifact.folder / _GGUF[artifact.kind]
+    made = "pth" if form == "pth" else precision or _MADE
     with replacing(target) as scratch:
         if merge:
             base = base_of(artifact, workspace)
-            _convert(base, artifact, precision or _MADE, scratch, artifact.name, workspace)
-        elif precision is None and ready.is_file():
+            _convert(base, artifact, made, scratch, artifact.name, workspace)
+        elif form == "gguf" and precision is None and ready.is_file():
             shutil.copyfile(ready, scratch)
         elif artifact.kind == "model":
-            _convert(artifact, None, precision or _MADE, scratch, artifact.name, workspace)
+            _convert(artifact, None, made, scratch, artifact.name, workspace)
+        elif form == "pth":
+            export_state(artifact, scratch, workspace)
         else:
             raise FormatError(
                 tr(f"it has no {ready.name}", f"{ready.name} がありません"),

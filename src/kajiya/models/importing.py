@@ -1,6 +1,6 @@
-"""Brings a base model into the workspace: a starter, a GGUF file, a folder, or a hub's repository.
+"""Brings a base model into the workspace: a starter, a GGUF or .pth file, a folder, or a hub's repository.
 
-Every source ends as the same folder: `config.json`, bf16 `*.safetensors`, tokenizer, chat template, and
+Every source ends as the same folder: `config.json`, `*.safetensors`, tokenizer, chat template, and
 `base.gguf` where the source was GGUF, since quantised weights are served as they came. Run as a
 program (`python -m kajiya.models.importing REFERENCE`) so that callers need not import torch.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from kajiya.core.errors import FormatError, NotFoundError, ResourceError
@@ -19,7 +20,7 @@ from kajiya.models.child import report
 from kajiya.models.formats.families import family_of_config
 from kajiya.models.formats.gguf_reader import import_gguf
 from kajiya.models.resolve import GGUF_FILE, HUB, source_sha256
-from kajiya.models.starters import PREFIX, Starter, assemble, find_starter, locate
+from kajiya.models.starters import PREFIX, Starter, assemble, find_starter, locate, unpack
 from kajiya.store.artifacts import Artifact, ArtifactStore
 from kajiya.store.draft import Draft
 from kajiya.store.manifest import Licence
@@ -31,7 +32,7 @@ _LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "COPYING*", "USE_POLICY*")
 
 
 def import_model(source: str, name: str, workspace: Workspace, licence: str = "") -> Artifact:
-    """Import `source` (`starter:…`, `hf:org/repo`, a `.gguf` file or a folder) as model `name`.
+    """Import `source` (`starter:…`, `hf:org/repo`, a `.gguf` or `.pth` file, a folder) as model `name`.
 
     `licence` names the licence where the source does not. Raises `FormatError` for a family or file
     that is not supported, `NotFoundError` if the source is not there; nothing is then registered.
@@ -55,16 +56,32 @@ def _import_starter(starter: Starter, name: str, workspace: Workspace) -> Artifa
     with ArtifactStore(workspace).draft(
         "model", name, licence=[terms], description=starter.description
     ) as draft:
-        assemble(starter, draft.folder / GGUF_FILE)
+        if starter.form == "gguf":
+            assemble(starter, draft.folder / GGUF_FILE)
+        else:
+            unpack(starter, draft.folder)
         for part in starter.licence_files:
             shutil.copyfile(locate(starter, part), draft.folder / Path(part.path).name)
         text = Path(starter.licence_files[0].path).name
         draft.licence = [terms.model_copy(update={"text_file": text})]
-        _convert(draft, f"{PREFIX}{starter.name}", starter.sha256)
+        if starter.form == "gguf":
+            import_gguf(draft.folder / GGUF_FILE, draft.folder)
+        _finish(draft, f"{PREFIX}{starter.name}")
+        draft.config["source_sha256"] = starter.sha256
     return draft.artifact
 
 
 def _import_file(path: Path, name: str, workspace: Workspace, licence: str) -> Artifact:
+    if path.suffix == ".pth":
+        from kajiya.models.formats.rwkv.pth import read_pth
+        from kajiya.models.importing_rwkv import add_rwkv
+
+        checkpoint = read_pth(path)
+        with _draft(name, workspace, path.name, licence) as draft:
+            add_rwkv(draft.folder, checkpoint, path)
+            _finish(draft, path.name)
+            draft.config["source_sha256"] = source_sha256(path)
+        return draft.artifact
     if path.suffix != ".gguf":
         raise FormatError(
             tr(
@@ -73,12 +90,11 @@ def _import_file(path: Path, name: str, workspace: Workspace, licence: str) -> A
             ),
             where=str(path),
             fix=tr(
-                "give a .gguf file or a folder with config.json and *.safetensors",
-                ".gguf ファイルか、config.json と *.safetensors のあるフォルダを指定してください",
+                "give a .gguf or .pth file, or a folder with config.json and *.safetensors",
+                ".gguf か .pth のファイル、または config.json と *.safetensors のあるフォルダを指定してください",
             ),
         )
-    terms = [Licence(name=licence, source=path.name)] if licence else []
-    with ArtifactStore(workspace).draft("model", name, licence=terms) as draft:
+    with _draft(name, workspace, path.name, licence) as draft:
         shutil.copyfile(path, draft.folder / GGUF_FILE)
         _convert(draft, path.name, source_sha256(draft.folder / GGUF_FILE))
     return draft.artifact
@@ -93,15 +109,28 @@ def _convert(draft: Draft, source: str, sha256: str) -> None:
 def _import_folder(
     folder: Path, name: str, workspace: Workspace, source: str, licence: str
 ) -> Artifact:
-    _check_folder(folder)
-    terms = [Licence(name=licence, source=source)] if licence else []
-    with ArtifactStore(workspace).draft("model", name, licence=terms) as draft:
-        for pattern in (*_COPIED, *_TOKENIZER, *_LICENCES):
+    from kajiya.models.importing_rwkv import add_rwkv, read_rwkv_folder
+
+    checkpoint = read_rwkv_folder(folder)
+    if checkpoint is None:
+        _check_folder(folder)
+    with _draft(name, workspace, source, licence) as draft:
+        patterns = _LICENCES if checkpoint else (*_COPIED, *_TOKENIZER, *_LICENCES)
+        for pattern in patterns:
             for file in sorted(folder.glob(pattern)):
                 shutil.copyfile(file, draft.folder / file.name)
+        if checkpoint is not None:
+            add_rwkv(draft.folder, checkpoint, folder)
         _finish(draft, source)
-        draft.config["source_sha256"] = source_sha256(draft.folder)
+        draft.config["source_sha256"] = source_sha256(folder)
     return draft.artifact
+
+
+def _draft(
+    name: str, workspace: Workspace, source: str, licence: str
+) -> AbstractContextManager[Draft]:
+    terms = [Licence(name=licence, source=source)] if licence else []
+    return ArtifactStore(workspace).draft("model", name, licence=terms)
 
 
 def _check_folder(folder: Path) -> None:

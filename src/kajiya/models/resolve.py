@@ -21,6 +21,7 @@ from kajiya.store.artifacts import Artifact, ArtifactStore
 
 HUB = "hf:"
 GGUF_FILE = "base.gguf"  # in a base's folder, where it came as GGUF
+STATE_FILE = "state.safetensors"  # in an adapter's folder, if it has an initial state
 KINDS = ("adapter", "model")
 
 
@@ -73,7 +74,8 @@ def name_for(source: str) -> str:
     """The name under which a source is registered: `hf:org/Some-Model` → `Some-Model`."""
     if source.startswith(PREFIX):
         return find_starter(source).name
-    stem = source.removeprefix(HUB).rstrip("/").rsplit("/", 1)[-1].removesuffix(".gguf")
+    stem = source.removeprefix(HUB).rstrip("/").rsplit("/", 1)[-1]
+    stem = stem.removesuffix(".gguf").removesuffix(".pth")
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "model"
 
 
@@ -84,7 +86,7 @@ def import_source(source: str, name: str, workspace: Workspace, licence: str = "
 
 
 def source_sha256(path: Path) -> str:
-    """A digest of a GGUF file, or of a model folder's configuration, tokenizer and weights."""
+    """A digest of a model file, or of a model folder's configuration, tokenizer and weights."""
     if path.is_file():
         return sha256_file(path)
     files = [path / name for name in ("config.json", "tokenizer.json", "tokenizer_config.json")]
@@ -119,5 +121,7 @@ def _imported(source: str, workspace: Workspace) -> Artifact:
 
 def _is_path(reference: str) -> bool:
     return ("/" in reference.removeprefix(HUB) and not reference.startswith(HUB)) or (
-        reference.endswith(".gguf") or reference in (".", "..") or reference.startswith("~")
+        reference.endswith((".gguf", ".pth"))
+        or reference in (".", "..")
+        or reference.startswith("~")
     )

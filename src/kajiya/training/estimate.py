@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 from kajiya.core.errors import ResourceError
 from kajiya.core.files import write_json
@@ -22,6 +23,10 @@ _KEPT_FREE = (
     1.7  # resident memory over what is in use: the allocator keeps freed tensors' memory, measured
 )
 _HEAD_CHUNK = 256  # labels whose logits exist at the same time
+# RWKV's model types, and how many of a layer's matrices are as wide as the model in both directions.
+_RWKV = {"rwkv6": 6, "rwkv7": 4}
+_RANKS = {"decay_rank", "rate_rank", "value_rank", "gate_rank", "shift_rank"}
+_RECURRENCE = 6  # products of a head's size a channel and token in the chunked form
 _GUESS = {
     "gpu": 20e12,
     "bf16": 85e9,
@@ -39,11 +44,14 @@ class Shape:
     query: int
     key_value: int
     vocabulary: int
+    kind: ClassVar[str] = "transformer"
 
     @classmethod
     def read(cls, folder: Path) -> Shape:
         """From a model folder's `config.json`."""
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if config["model_type"] in _RWKV:
+            return RwkvShape.from_config(config)
         heads = config["num_attention_heads"]
         head = config.get("head_dim") or config["hidden_size"] // heads
         return cls(
@@ -56,7 +64,7 @@ class Shape:
         )
 
     @property
-    def _linear(self) -> tuple[tuple[int, int], ...]:
+    def linear(self) -> tuple[tuple[int, int], ...]:
         """(in, out) of a layer's matrices: q, o, k, v, gate, up, down."""
         w, q, kv, f = self.width, self.query, self.key_value, self.inner
         return (w, q), (q, w), (w, kv), (w, kv), (w, f), (w, f), (f, w)
@@ -64,7 +72,17 @@ class Shape:
     @property
     def body(self) -> int:
         """Parameters of all layers' matrices."""
-        return self.layers * sum(i * o for i, o in self._linear)
+        return self.layers * sum(i * o for i, o in self.linear)
+
+    @property
+    def work(self) -> int:
+        """Multiplications a token in the forward pass, attention left out."""
+        return self.body
+
+    @property
+    def state(self) -> int:
+        """Parameters of a learnt initial state; a Transformer has none."""
+        return 0
 
     @property
     def embedding(self) -> int:
@@ -72,13 +90,73 @@ class Shape:
 
     def adapter(self, rank: int) -> int:
         """Parameters of a LoRA on every linear layer."""
-        return self.layers * rank * sum(i + o for i, o in self._linear)
+        return self.layers * rank * sum(i + o for i, o in self.linear)
+
+    def trainable(self, config: TuneConfig) -> int:
+        """Parameters that `config` trains."""
+        lora = self.adapter(config.rank) if config.tunes_lora else 0
+        return lora + (self.state if config.tunes_state else 0)
 
     def kept_per_token(self) -> int:
         """Numbers of activations a token that the backward pass needs, over all layers."""
         return self.layers * (
             14 * self.width + 3 * self.query + 4 * self.key_value + 5 * self.inner
         )
+
+
+@dataclass(frozen=True)
+class RwkvShape(Shape):
+    """The numbers of an RWKV model. `square` counts a layer's matrices `[width, width]`."""
+
+    kind: ClassVar[str] = "rwkv"
+    head: int = 64
+    square: int = 4
+    ranks: int = 0
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> RwkvShape:
+        """From the values of an RWKV model's `config.json`."""
+        width = config["hidden_size"]
+        # RWKV-6 mixes five inputs with a low-rank pair each, all of one size.
+        ranks = sum(
+            config[name] * (5 if name == "shift_rank" else 1) for name in _RANKS & config.keys()
+        )
+        return cls(
+            layers=config["num_hidden_layers"],
+            width=width,
+            inner=config["intermediate_size"],
+            query=width,
+            key_value=width,
+            vocabulary=config["vocab_size"],
+            head=config["head_size"],
+            square=_RWKV[config["model_type"]],
+            ranks=ranks,
+        )
+
+    @property
+    def linear(self) -> tuple[tuple[int, int], ...]:
+        """(in, out) of a layer's linear layers; the low-rank factors are no layers of their own."""
+        w, f = self.width, self.inner
+        return (*[(w, w)] * self.square, (w, f), (f, w))
+
+    @property
+    def body(self) -> int:
+        """Parameters of all layers' matrices, low-rank factors among them."""
+        return super().body + self.layers * 2 * self.ranks * self.width
+
+    @property
+    def work(self) -> int:
+        """The matrices, and the recurrence as if it were some more of them."""
+        return self.body + self.layers * _RECURRENCE * self.head * self.width
+
+    @property
+    def state(self) -> int:
+        """`[heads, head, head]` in every layer."""
+        return self.layers * self.width * self.head
+
+    def kept_per_token(self) -> int:
+        """Numbers of activations a token; the mixed inputs and the recurrence's six inputs weigh most."""
+        return self.layers * (40 * self.width + 3 * self.inner + 2 * self.ranks)
 
 
 @dataclass(frozen=True)
@@ -96,8 +174,11 @@ class Estimate:
     operations: float
     calibrated: bool
 
-    def check(self, hardware: Hardware) -> None:
-        """Raise `ResourceError` if the machine has too little memory or disk for it."""
+    def check(self, hardware: Hardware, option: str = "--batch-tokens") -> None:
+        """Raise `ResourceError` if the machine has too little memory or disk for it.
+
+        `option` is the one that makes a step smaller.
+        """
         room = max((gpu.memory for gpu in hardware.gpus), default=hardware.memory_available)
         if self.memory > room:
             raise ResourceError(
@@ -106,8 +187,8 @@ class Estimate:
                     f"メモリが約 {self.memory / GIB:.1f} GB 必要ですが、空きは {room / GIB:.1f} GB です",
                 ),
                 fix=tr(
-                    "choose a smaller model, or fewer tokens per step (--batch-tokens)",
-                    "小さいモデルを選ぶか、1ステップのトークン数 (--batch-tokens) を減らしてください",
+                    f"choose a smaller model, or fewer tokens per step ({option})",
+                    f"小さいモデルを選ぶか、1ステップのトークン数 ({option}) を減らしてください",
                 ),
             )
         if self.disk > hardware.disk_free:
@@ -142,24 +223,26 @@ def estimate(
     tokens = round(sum(n for n, _ in fits) * kept) * config.epochs
     label_count = sum(m for _, m in fits) * config.epochs
     # Forward and backward through frozen weights: two products each; the adapter's own are small.
-    operations = tokens * (4 * shape.body + 6 * shape.adapter(config.rank))
+    trainable = shape.trainable(config)
+    lora = shape.adapter(config.rank) if config.tunes_lora else 0
+    operations = tokens * (4 * shape.work + 6 * lora)
     operations += label_count * 4 * shape.embedding
-    speed, calibrated = _speed(hardware, config, cache)
+    speed, calibrated = _speed(shape.kind, hardware, config, cache)
     longest = max((n for n, _ in fits), default=0)
     batch = max(config.batch_tokens, longest)
     size = 4 if _precision(hardware, config) == "fp32" else 2
     memory = _PROGRAM + size * (shape.body + shape.embedding)
-    memory += 16 * shape.adapter(config.rank)
+    memory += 16 * trainable
     memory += size * batch * shape.kept_per_token() + 3 * size * _HEAD_CHUNK * shape.vocabulary
     return Estimate(
         rows=len(fits),
         tokens=tokens,
         labels=label_count,
         steps=max(1, round(tokens / config.batch_tokens / config.accumulation * 1.1)),
-        trainable=shape.adapter(config.rank),
+        trainable=trainable,
         memory=int(_KEPT_FREE * memory),
         seconds=operations / speed,
-        disk=int(60 * shape.adapter(config.rank) + GIB // 4),
+        disk=int(60 * trainable + GIB // 4),
         operations=operations,
         calibrated=calibrated,
     )
@@ -171,12 +254,16 @@ def _precision(hardware: Hardware, config: TuneConfig) -> str:
     return "bf16" if hardware.gpus or hardware.bf16 else "fp32"
 
 
-def _speed(hardware: Hardware, config: TuneConfig, cache: Path) -> tuple[float, bool]:
+def _speed_key(kind: str, precision: str) -> str:
+    return precision if kind == Shape.kind else f"{kind}-{precision}"
+
+
+def _speed(kind: str, hardware: Hardware, config: TuneConfig, cache: Path) -> tuple[float, bool]:
     """Operations a second, and whether they were measured here."""
     precision = _precision(hardware, config)
     try:
         known = json.loads((cache / "speed.json").read_text(encoding="utf-8"))
-        return float(known[precision]), True
+        return float(known[_speed_key(kind, precision)]), True
     except (OSError, ValueError, KeyError, TypeError):
         pass
     if hardware.gpus:
@@ -186,9 +273,14 @@ def _speed(hardware: Hardware, config: TuneConfig, cache: Path) -> tuple[float, 
 
 
 def remember_speed(
-    cache: Path, hardware: Hardware, config: TuneConfig, operations: float, seconds: float
+    cache: Path,
+    hardware: Hardware,
+    config: TuneConfig,
+    operations: float,
+    seconds: float,
+    kind: str = Shape.kind,
 ) -> None:
-    """Note what this machine achieved, for the next estimate."""
+    """Note what this machine achieved with a `kind` of model, for the next estimate."""
     if seconds <= 0:
         return
     path = cache / "speed.json"
@@ -196,5 +288,5 @@ def remember_speed(
         known = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         known = {}
-    known[_precision(hardware, config)] = operations / seconds
+    known[_speed_key(kind, _precision(hardware, config))] = operations / seconds
     write_json(path, known)

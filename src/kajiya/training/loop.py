@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from kajiya.core.errors import JobError
 from kajiya.core.language import tr
+from kajiya.training.adapters.kinds import rate_scale
 from kajiya.training.batches import Batch, Example, collate, drop_from_question, plan_epoch
 from kajiya.training.checkpoint import (
     Checkpoints,
@@ -107,15 +108,11 @@ class Loop:
         self.best: Parameters | None = None
 
     def _groups(self) -> list[dict[str, Any]]:
-        """The two factors of a LoRA at their own rates (LoRA+, Hayou et al. 2024, arXiv:2402.12354).
-
-        `B` starts at zero and lags behind `A` at a common rate. `scale` multiplies the learning rate.
-        """
-        pairs = list(zip(self.names, self.trained, strict=True))
-        second = [p for n, p in pairs if ".lora_B." in n]
-        first = [p for n, p in pairs if ".lora_B." not in n]
-        groups = [{"params": first, "scale": 1.0}, {"params": second, "scale": self.config.b_ratio}]
-        return [group for group in groups if group["params"]]
+        """The parts of an adapter at their own rates: `scale` multiplies the learning rate."""
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in zip(self.names, self.trained, strict=True):
+            groups.setdefault(rate_scale(name, self.config), []).append(parameter)
+        return [{"params": members, "scale": scale} for scale, members in groups.items()]
 
     def _plan(self, epoch: int) -> list[list[list[int]]]:
         """The updates of an epoch: each a list of batches, each a list of rows."""
@@ -334,7 +331,3 @@ class Loop:
             seconds=self.position.seconds,
             tokens=self.position.tokens,
         )
-
-    def unwrapped(self) -> Any:
-        """The model that is trained."""
-        return self.model

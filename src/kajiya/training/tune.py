@@ -1,4 +1,4 @@
-"""Tuning from end to end: a base model's folder and rows in, a PEFT adapter's folder out."""
+"""Tuning from end to end: a base model's folder and rows in, an adapter's folder out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kajiya.core.language import tr
 from kajiya.data.rows import Row
 from kajiya.tokenizer.chat import ChatTokenizer
 from kajiya.tokenizer.messages import Message
-from kajiya.training.adapters.lora import add_lora, save_lora
+from kajiya.training.adapters.kinds import add_adapter, save_adapter
 from kajiya.training.batches import Example
 from kajiya.training.checkpoint import Checkpoints
 from kajiya.training.config import TuneConfig
@@ -40,6 +40,9 @@ def load_base(folder: Path, config: TuneConfig) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
+    from kajiya.models.architectures import register
+
+    register()
     logging.disable_progress_bar()
     fast = torch.cuda.is_available() or probe(folder).bf16
     bf16 = config.precision == "bf16" or (config.precision == "auto" and fast)
@@ -85,7 +88,7 @@ def tune(
         )
     reporter.log(tr(f"{len(examples)} rows to train on", f"学習する行: {len(examples)}"))
     torch.manual_seed(config.seed)
-    model = add_lora(load_base(base_folder, config), config)
+    model = add_adapter(load_base(base_folder, config), config)
     use_fast_kernels(model, longest=_longest(config, [*examples, *validation]))
     model.train()
     loop = Loop(
@@ -100,7 +103,7 @@ def tune(
     )
     outcome = loop.run()
     target.mkdir(parents=True, exist_ok=True)
-    save_lora(loop.unwrapped(), target, base_reference)
+    save_adapter(loop.model, target, base_folder, base_reference, config)
     return outcome
 
 

@@ -2,14 +2,14 @@
 
 With c the cumulated decay inside a chunk and c' the one before each token, let
 
-    left = [kk·c'; r·c],  right = [−kk·a/c; k/c],  pairs = left·rightᵀ, only over pairs of the past.
+    left = [kk·c'; r·c],  right = [kk·a/c; k/c],  pairs = ±left·rightᵀ, only over pairs of the past.
 
-`pairs` holds four blocks [−A M; −F E]. With P the state `[key, value]` at the chunk's start and
+`pairs` holds four blocks [A M; −F E]. With P the state `[key, value]` at the chunk's start and
 X = (I + A)⁻¹, the chunk's tokens add [U; V], give Y and leave the state P':
 
-    U = X ((kk·c') P + M V),  Y = (r·c) P + [−F E] [U; V],  P' = D P + kept ᵀ [U; V],
+    U = X ((kk·c') P + M V),  Y = (r·c) P + [−F E] [U; V],  P' = D P + keptᵀ [U; V],
 
-where D is c at the chunk's end and kept = right·D. So from one chunk to the next the state goes by a
+where D is c at the chunk's end and kept = [−kk·a/c; k/c]·D. So from one chunk to the next the state goes by a
 matrix, P' = T P + W, and T and W need no state. (Peng et al. 2025, arXiv:2503.14456; the chunked form
 is that of Yang et al. 2024, arXiv:2406.06484, with decay.) In 32 bits this is exact to rounding up to
 about 140 tokens a chunk.
@@ -94,34 +94,38 @@ class Chunks:
         written: Tensor,
         documents: Documents | None = None,
         initial: Tensor | None = None,
+        unit: float = 1.0,
     ) -> None:
-        """Inputs `[chunks, rows, length, size]`; `initial` `[rows, key, value]` or None for zero.
+        """Inputs `[chunks, rows, length, size]`; the logarithm of the decay is `unit`·w.
 
-        `written` `[chunks, rows, 2 length, size]` holds v in its second half.
+        `written` `[chunks, rows, 2 length, size]` holds v in its second half; `initial` is
+        `[rows, key, value]`, or None for zero.
         """
         number, rows, length, _ = r.shape
         self.length = length
         self.documents, self.initial, self.written = documents, initial, written
         self.a, self.kk, self.v = a, kk, written[:, :, length:]
+        self.unit = unit
         ones = torch.ones(length, length, dtype=r.dtype, device=r.device).tril_()
-        same = ones.expand(number * rows, length, length)
-        if documents is not None:
-            same = documents.same.flatten(0, 1)
+        same = ones if documents is None else documents.same
         self.mask = self._mask(ones)
-        log_c = torch.bmm(same, w.flatten(0, 1)).view_as(w)
-        self.c_before = (log_c - w).exp_()
+        log_c = product((same * unit).expand(number, rows, length, length), w)
+        self.c_before = torch.add(log_c, w, alpha=-unit).exp_()
         self.c = log_c.exp_()
         self.end = self.c[:, :, -1:]  # [chunks, rows, 1, key]
         self.one_over_c = self.c.reciprocal()
         self.left, self.right = torch.empty_like(written), torch.empty_like(written)
+        self.kept = torch.empty_like(written)
+        halves = slice(length), slice(length, None)
         torch.mul(kk, self.c_before, out=self.left[:, :, :length])
         torch.mul(r, self.c, out=self.left[:, :, length:])
-        torch.mul(kk, a, out=self.right[:, :, :length])
-        self.right[:, :, :length].mul_(self.one_over_c).neg_()
+        torch.mul(kk, a, out=self.right[:, :, :length]).mul_(self.one_over_c)
         torch.mul(k, self.one_over_c, out=self.right[:, :, length:])
-        self.pairs = product(self.left, self.right.transpose(2, 3)).mul_(self.mask)
+        self.at_end = -self.end, self.end  # `right` to `kept`
+        for half, factor in zip(halves, self.at_end, strict=True):
+            torch.mul(self.right[:, :, half], factor, out=self.kept[:, :, half])
+        self.pairs = product(self.left, self.right.transpose(2, 3)).mul_(self._signs())
         self.x = self._inverse()
-        self.kept = self.right * self.end
         self.seen = self.left
         if documents is not None:
             self.seen = self.left * _twice(documents.first)
@@ -134,11 +138,16 @@ class Chunks:
         both = torch.cat((torch.cat((before, before), 1), torch.cat((ones, ones), 1)))
         return both if self.documents is None else both * self.documents.same.repeat(1, 1, 2, 2)
 
+    def _signs(self) -> Tensor:
+        """`mask`, negative where U is taken off y."""
+        signs = self.mask.clone()
+        signs[..., self.length :, : self.length].neg_()
+        return signs
+
     def _inverse(self) -> Tensor:
         """X = (I + A)⁻¹, A strictly lower triangular."""
-        length = self.length
-        a = -self.pairs[:, :, :length, :length]
-        eye = torch.eye(length, dtype=a.dtype, device=a.device).expand_as(a)
+        a = self.pairs[:, :, : self.length, : self.length]
+        eye = torch.eye(self.length, dtype=a.dtype, device=a.device).expand_as(a)
         solved: Tensor = torch.linalg.solve_triangular(a, eye, upper=False, unitriangular=True)
         return solved
 

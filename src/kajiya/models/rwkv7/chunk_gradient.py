@@ -45,21 +45,25 @@ def gradients(chunks: Chunks, states: Tensor, dy: Tensor, d_last: Tensor) -> Gra
     dv = product(chunks.pairs[:, :, :length, length:].transpose(2, 3), dz)
     dv += d_written[:, :, length:]
     d_left = product(d_out, states[:-1].transpose(2, 3))
-    d_right = product(chunks.written, ends.transpose(2, 3)).mul_(chunks.end)
+    d_right = product(chunks.written, ends.transpose(2, 3))
+    for half, factor in zip((slice(length), slice(length, None)), chunks.at_end, strict=True):
+        d_right[:, :, half].mul_(factor)
     d_initial = _documents(chunks, d_out, ends, d_left, d_right)
-    d_pairs = product(d_out, chunks.written.transpose(2, 3)).mul_(chunks.mask)
+    signs = chunks.mask.clone()
+    signs[..., :length].neg_()  # A and F lower U and y
+    d_pairs = product(d_out, chunks.written.transpose(2, 3)).mul_(signs)
     add_product(d_left, d_pairs, chunks.right)
     add_product(d_right, d_pairs.transpose(2, 3), chunks.left)
     dw = _decay(chunks, d_left, d_right, torch.linalg.vecdot(states[1:], ends))
-    d_minus_b = d_right[:, :, :length].mul_(chunks.one_over_c)
-    dkk = d_left[:, :, :length].mul_(chunks.c_before).addcmul_(d_minus_b, chunks.a, value=-1)
+    db = d_right[:, :, :length].mul_(chunks.one_over_c)
+    dkk = d_left[:, :, :length].mul_(chunks.c_before).addcmul_(db, chunks.a)
     return Gradients(
         r=d_left[:, :, length:].mul_(chunks.c),
         w=dw,
         k=d_right[:, :, length:].mul_(chunks.one_over_c),
         v=dv,
         kk=dkk,
-        a=d_minus_b.mul_(chunks.kk).neg_(),
+        a=db.mul_(chunks.kk),
         state=d_states[0],
         initial=d_initial,
     )
@@ -84,7 +88,7 @@ def _documents(
 
 
 def _decay(chunks: Chunks, d_left: Tensor, d_right: Tensor, at_end: Tensor) -> Tensor:
-    """Gradient of the decays' logarithms; `at_end` `[chunks, rows, key]` comes through the last state.
+    """Gradient of w; `at_end` `[chunks, rows, key]` comes through the last state.
 
     A token's decay is in c from that token on and in c' from the next one on, within its document.
     """
@@ -94,5 +98,5 @@ def _decay(chunks: Chunks, d_left: Tensor, d_right: Tensor, at_end: Tensor) -> T
     for half in (slice(length), slice(length, None)):
         since.addcmul_(chunks.right[:, :, half], d_right[:, :, half], value=-1)
     since[:, :, -1] += at_end
-    mask = chunks.mask[..., :length].expand(*by.shape[:3], length)
+    mask = (chunks.mask[..., :length] * chunks.unit).expand(*by.shape[:3], length)
     return product(mask.transpose(2, 3), by)

@@ -21,8 +21,8 @@ STRONGEST = math.exp(-0.5)
 class Projections(NamedTuple):
     """What a token's projections gave, each `[batch, time, width]`.
 
-    `w`, `a` and `mix` are what the low-rank pairs add to `w0`, `a0` and `v0`; `g` is the gate. `mix` and
-    `v_first`, layer 0's v, are None in layer 0.
+    `w` is what the low-rank pair adds to `w0`; `a` and `mix` have their offsets `a0` and `v0` in them,
+    `g` is the gate. `mix` and `v_first`, layer 0's v, are None in layer 0.
     """
 
     r: Tensor
@@ -39,13 +39,11 @@ class CoreParameters(NamedTuple):
     """Per channel, of any shape with `width` numbers; `gain` and `bias` are the group norm's."""
 
     w0: Tensor
-    a0: Tensor
     k_k: Tensor
     k_a: Tensor
     r_k: Tensor
     gain: Tensor
     bias: Tensor
-    v0: Tensor | None
 
 
 def core(
@@ -66,11 +64,11 @@ def core(
     dtype = torch.promote_types(state.dtype, torch.float32)
     shape = (batch, time, heads, size)
     r, w, k, v, a, g = (tensor.to(dtype).view(shape) for tensor in x[:6])
-    w0, a0, k_k, k_a, r_k, gain, bias = (tensor.to(dtype).view(heads, size) for tensor in p[:7])
+    w0, k_k, k_a, r_k, gain, bias = (tensor.to(dtype).view(heads, size) for tensor in p)
     w = -STRONGEST * torch.sigmoid(w0 + w)
-    a = torch.sigmoid(a0 + a)
-    if x.mix is not None and x.v_first is not None and p.v0 is not None:
-        share = torch.sigmoid(p.v0.to(dtype).view(width) + x.mix.to(dtype)).view(shape)
+    a = torch.sigmoid(a)
+    if x.mix is not None and x.v_first is not None:
+        share = torch.sigmoid(x.mix.to(dtype)).view(shape)
         v = torch.lerp(v, x.v_first.to(dtype).view(shape), share)
     kk = F.normalize(k * k_k, dim=-1)
     k = k * (1 + (a - 1) * k_a)

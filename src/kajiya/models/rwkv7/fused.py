@@ -51,12 +51,11 @@ class _Segment:
         self.v = written[:, :, part.length :]
         self.mix = self.toward = None
         if x.mix is not None and x.v_first is not None:
-            assert p.v0 is not None
-            self.mix = part.load(x.mix, dtype).add_(p.v0).sigmoid_()
+            self.mix = part.load(x.mix, dtype).sigmoid_()
             self.toward = part.load(x.v_first, dtype).sub_(self.v)
             self.v.addcmul_(self.toward, self.mix)
         self.w.add_(p.w0).sigmoid_()
-        self.a.add_(p.a0).sigmoid_()
+        self.a.sigmoid_()
         self.kk = self.k * p.k_k
         self.norm = torch.linalg.vector_norm(self.kk, dim=3, keepdim=True).clamp_(min=_TINY)
         self.kk.div_(self.norm)
@@ -65,7 +64,7 @@ class _Segment:
         self.k = self.k_raw * self.scale
         documents = part.documents(x.r.shape[2], dtype)
         self.chunks = Chunks(
-            self.r, self.w * -STRONGEST, self.k, self.kk, self.a, written, documents, initial
+            self.r, self.w, self.k, self.kk, self.a, written, documents, initial, -STRONGEST
         )
 
     def output(self, states: Tensor, eps: float) -> Tensor:
@@ -82,8 +81,8 @@ class _Segment:
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
-        x, p = Projections(*arguments[:8]), CoreParameters(*arguments[8:16])
-        eps, state, starts, initial = arguments[16:]
+        x, p = Projections(*arguments[:8]), CoreParameters(*arguments[8:14])
+        eps, state, starts, initial = arguments[14:]
         batch, heads, size = state.shape[0], state.shape[1], state.shape[3]
         dtype = torch.promote_types(state.dtype, torch.float32)
         out = torch.empty_like(x.r)
@@ -105,11 +104,11 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors  # once: checkpointed layers unpack them only once
-        x, p = Projections(*saved[:8]), CoreParameters(*saved[8:16])
-        starts, initial, *kept = saved[16:]
+        x, p = Projections(*saved[:8]), CoreParameters(*saved[8:14])
+        starts, initial, *kept = saved[14:]
         dtype, batch, heads = kept[0].dtype, x.r.shape[0], ctx.heads
         d_out, d_last = grads
-        found = _Found(x, p, heads, ctx.needs_input_grad[8:16], dtype)
+        found = _Found(x, p, heads, ctx.needs_input_grad[8:14], dtype)
         d_rows = to_rows(d_last, dtype)
         start = initial_rows(initial, batch, dtype)
         d_start = None if start is None else torch.zeros_like(start)
@@ -177,8 +176,10 @@ class _Found:
         da = found.a.addcmul_(d_scale, p.k_a)
         if "k_a" in self.p:
             self.p["k_a"] += d_scale.mul_(s.a - 1).sum((0, 2))
-        self._logistic("a0", da, s.a, part, self.x.a)
-        self._logistic("w0", found.w.mul_(-STRONGEST), s.w, part, self.x.w)
+        part.store(torch.ops.aten.sigmoid_backward(da, s.a), self.x.a)
+        dw = torch.ops.aten.sigmoid_backward(found.w, s.w)
+        self._sum("w0", dw)
+        part.store(dw, self.x.w)
         along = torch.linalg.vecdot(found.kk, s.kk).unsqueeze(3)
         dq = found.kk.addcmul_(s.kk, along, value=-1).div_(s.norm)
         self._sum("k_k", dq, s.k_raw)
@@ -190,17 +191,10 @@ class _Found:
             assert self.x.mix is not None and self.x.v_first is not None
             d_first = dv * s.mix
             part.store(d_first, self.x.v_first)
-            self._logistic("v0", dv * s.toward, s.mix, part, self.x.mix)
+            d_mix = torch.ops.aten.sigmoid_backward(dv * s.toward, s.mix)
+            part.store(d_mix, self.x.mix)
             dv.sub_(d_first)
         part.store(dv, self.x.v)
-
-    def _logistic(
-        self, name: str, gradient: Tensor, value: Tensor, part: Part, out: Tensor
-    ) -> None:
-        """Through `value` = σ(offset + projection)."""
-        gradient = torch.ops.aten.sigmoid_backward(gradient, value)
-        self._sum(name, gradient)
-        part.store(gradient, out)
 
     def _sum(self, name: str, gradient: Tensor, by: Tensor | None = None) -> None:
         if name in self.p:
@@ -232,8 +226,5 @@ def _by_head(x: Projections, heads: int) -> Projections:
 
 def _per_row(p: CoreParameters, batch: int, size: int, dtype: torch.dtype) -> CoreParameters:
     """Each parameter as `[batch·heads, 1, size]`."""
-    rows = (
-        None if tensor is None else tensor.to(dtype).reshape(-1, 1, size).repeat(batch, 1, 1)
-        for tensor in p
-    )
-    return CoreParameters(*rows)  # type: ignore[arg-type]
+    rows = (tensor.to(dtype).reshape(-1, 1, size).repeat(batch, 1, 1) for tensor in p)
+    return CoreParameters(*rows)

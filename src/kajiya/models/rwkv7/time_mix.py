@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from kajiya.models.recurrent.shift import shifted_mixtures
@@ -81,20 +82,13 @@ class TimeMix(nn.Module):
             w=torch.tanh(xw @ self.w1) @ self.w2,
             k=self.key(xk),
             v=self.value(xv),
-            a=xa @ self.a1 @ self.a2,
+            a=_with_offset(xa @ self.a1, self.a2, self.a0),
             g=torch.sigmoid(xg @ self.g1) @ self.g2,
-            mix=None if v_first is None else xv @ self.v1 @ self.v2,
+            mix=None if v_first is None else _with_offset(xv @ self.v1, self.v2, self.v0),
             v_first=v_first,
         )
         parameters = CoreParameters(
-            self.w0,
-            self.a0,
-            self.k_k,
-            self.k_a,
-            self.r_k,
-            self.ln_x.weight,
-            self.ln_x.bias,
-            None if v_first is None else self.v0,
+            self.w0, self.k_k, self.k_a, self.r_k, self.ln_x.weight, self.ln_x.bias
         )
         whole = core if x.is_cuda or x.shape[1] == 1 else fused_core
         state = self._before(wkv, x.shape[0])
@@ -109,3 +103,8 @@ class TimeMix(nn.Module):
         if self.time_state is not None:
             return self.time_state.expand(shape)
         return torch.zeros(shape, dtype=torch.float32, device=self.r_k.device)
+
+
+def _with_offset(x: Tensor, factor: Tensor, offset: Tensor) -> Tensor:
+    """x·factor + offset, in one operation."""
+    return F.linear(x, factor.t(), offset.view(-1))

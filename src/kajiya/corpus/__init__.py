@@ -1,0 +1,1 @@
+"""Text for pretraining: sources of documents, and token shards on the disk."""

@@ -1,0 +1,1 @@
+"""Where documents come from: each module reads one kind of source, a document at a time."""

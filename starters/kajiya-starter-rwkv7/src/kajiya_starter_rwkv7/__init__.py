@@ -1,0 +1,1 @@
+"""A model's files, under `data`; there is no code. See `kajiya models starters`."""
