@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kajiya.models.rwkv7.chunk import Chunks
 from kajiya.models.rwkv7.chunk_gradient import gradients
-from kajiya.models.rwkv7.chunked import Part, from_rows, initial_rows, parts, to_rows
+from kajiya.models.rwkv7.chunked import Part, begin, from_rows, initial_rows, parts, to_rows
 from kajiya.models.rwkv7.core import STRONGEST, CoreParameters, Projections
 
 _TINY = 1e-12  # what a key's norm is at least taken for
@@ -28,6 +28,7 @@ def fused_core(
     initial: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """As `core`."""
+    state, starts = begin(state, starts, initial)
     out, last = _Fused.apply(*x, *p, eps, state, starts, initial)  # type: ignore[no-untyped-call]
     return out, last
 

@@ -66,5 +66,5 @@ class Rwkv7ForCausalLM(RecurrentForCausalLM):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         initialise(module, self.config)
-        if isinstance(module, Rwkv7ForCausalLM):
-            initialise_head(module.head)
+        if module is self.head:
+            initialise_head(self.head)
