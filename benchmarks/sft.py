@@ -105,7 +105,7 @@ def new_model(base: Path, fused: bool) -> Any:
 
     from kajiya.training.adapters.lora import add_lora
     from kajiya.training.config import TuneConfig
-    from kajiya.training.kernels import use_fast_kernels
+    from kajiya.training.kernels.install import use_fast_kernels
     from kajiya.training.tune import load_base
 
     config = TuneConfig(precision="bf16")

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from kajiya.training.adapters.lora import add_lora
 from kajiya.training.batches import IGNORED, Batch, Example
 from kajiya.training.config import TuneConfig
-from kajiya.training.kernels import use_fast_kernels
+from kajiya.training.kernels.install import use_fast_kernels
 from support.tiny_models import tiny_torch_model
 
 VOCABULARY = 96

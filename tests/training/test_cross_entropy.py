@@ -44,6 +44,20 @@ def test_bf16_is_near_the_exact_value(softcap: float | None) -> None:
     assert ours.item() == pytest.approx(exact.item(), rel=5e-3)
 
 
+@pytest.mark.parametrize("softcap", [None, 8.0])
+def test_leaving_out_what_is_rare_in_bf16_hardly_turns_the_gradient(softcap: float | None) -> None:
+    torch.manual_seed(0)
+    vocabulary = 2 * BLOCK + 77
+    # Most of the vocabulary is improbable, and has a common direction, as in a trained model.
+    weight = (torch.randn(vocabulary, 48) + 2 * torch.randn(48)).bfloat16() / 4
+    hidden = torch.randn(90, 48).bfloat16().requires_grad_()
+    labels = torch.randint(0, vocabulary, (90,))
+    (gradient,) = torch.autograd.grad(linear_cross_entropy(hidden, weight, labels, softcap), hidden)
+    exact = hidden.detach().double().requires_grad_()
+    (wanted,) = torch.autograd.grad(reference(exact, weight.double(), labels, softcap), exact)
+    assert (gradient - wanted).norm() / wanted.norm() < 0.01
+
+
 def test_a_logit_far_above_those_of_the_first_block() -> None:
     hidden = torch.full((3, 2), 10.0, requires_grad=True)
     weight = torch.zeros(2 * BLOCK, 2)

@@ -57,7 +57,7 @@ def test_the_comparison_sees_a_document_boundary() -> None:
 
 
 def test_long_rows_keep_the_models_own_attention() -> None:
-    from kajiya.training.kernels import use_fast_kernels
+    from kajiya.training.kernels.install import use_fast_kernels
     from support.tiny_models import tiny_torch_model
 
     model = tiny_torch_model("llama", 96)

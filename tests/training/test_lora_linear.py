@@ -71,3 +71,27 @@ def test_the_gradient_is_that_of_the_numbers() -> None:
 @pytest.mark.parametrize("options", [{"lora_dropout": 0.5}, {"use_dora": True}])
 def test_layers_with_more_than_plain_lora_keep_pefts_code(options: dict[str, Any]) -> None:
     assert use_fused_lora(wrapped(torch.float32, **options)) == 0
+
+
+def test_joined_layers_are_the_layers_apart() -> None:
+    from kajiya.training.adapters.lora_linear import join, lora_linear
+
+    torch.manual_seed(1)
+    model = nn.ModuleDict({"q": nn.Linear(12, 20, bias=False), "k": nn.Linear(12, 8, bias=False)})
+    config = LoraConfig(r=3, lora_alpha=5, target_modules=["q", "k"])
+    tuned: Any = get_peft_model(model.double(), config, autocast_adapter_dtype=False)  # type: ignore[arg-type]
+    randomise(tuned)
+    layers = [tuned.base_model.model["q"], tuned.base_model.model["k"]]
+    x = torch.randn(5, 12, dtype=torch.float64, requires_grad=True)
+    parameters = [p for p in tuned.parameters() if p.requires_grad]
+    apart = torch.cat([layer(x) for layer in layers], dim=1)
+    weight = join(layers)
+    together = lora_linear(x, layers, weight, None)
+    torch.testing.assert_close(together, apart)
+    ours, theirs = (torch.autograd.grad(y.sin().sum(), [x, *parameters]) for y in (together, apart))
+    torch.testing.assert_close(ours, theirs)
+    # A fused optimiser reads a gradient's memory in the order of its parameter's.
+    assert all(g.stride() == p.stride() for g, p in zip(ours[1:], parameters, strict=True))
+    # The layers' own weights lie in the joined matrix.
+    weight.zero_()
+    assert all(not layer.base_layer.weight.any() for layer in layers)

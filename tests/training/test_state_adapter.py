@@ -18,7 +18,7 @@ from kajiya.training.adapters.kinds import add_adapter, load_adapter, rate_scale
 from kajiya.training.batches import collate
 from kajiya.training.checkpoint import Checkpoints
 from kajiya.training.config import TuneConfig
-from kajiya.training.kernels import use_fast_kernels
+from kajiya.training.kernels.install import use_fast_kernels
 from kajiya.training.loop import Loop, Outcome
 from kajiya.training.objectives.supervised import supervised_loss
 from kajiya.training.tune import load_base, tune

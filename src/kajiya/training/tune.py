@@ -21,7 +21,7 @@ from kajiya.training.adapters.kinds import add_adapter, save_adapter
 from kajiya.training.batches import Example
 from kajiya.training.checkpoint import Checkpoints
 from kajiya.training.config import TuneConfig
-from kajiya.training.kernels import use_fast_kernels
+from kajiya.training.kernels.install import use_fast_kernels
 from kajiya.training.loop import Loop, Outcome, Reporter
 
 

@@ -1,0 +1,239 @@
+"""Compiled loops over the rows of a matrix, in 32 bits whatever the type in memory.
+
+NumPy has no bfloat16: such a matrix comes as its bits in `uint16`, and is widened and rounded (to the
+nearest, ties to even) here. Each loop exists for `uint16` and `float32`, is compiled at its first call in a
+process, kept in a cache between processes, and runs without Python's lock.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit, types
+from numba.extending import overload
+from torch import Tensor
+
+_LOG2_E = np.float32(1.4426950408889634)
+_HALF = np.float32(0.5)
+_ONE = np.float32(1.0)
+_FAR = np.float32(80.0)  # exp of it is finite in 32 bits
+_GELU = np.float32(1.5957691216057308)  # 2 sqrt(2 / pi)
+_CUBIC = np.float32(0.044715)
+
+loop = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+_inlined = njit(inline="always", fastmath={"reassoc", "contract", "nsz"})
+
+
+def array(x: Tensor) -> Any:
+    """The memory of a contiguous CPU tensor as NumPy sees it: `float32`, or the bits of `bfloat16`."""
+    x = x.detach()
+    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
+
+
+def _wide(value):
+    """An element of a matrix as a float32."""
+
+
+@overload(_wide, inline="always")
+def _widen(value):
+    if isinstance(value, types.Integer):
+        return lambda value: np.uint32(np.uint32(value) << np.uint32(16)).view(np.float32)
+    return lambda value: value
+
+
+def _narrow(value, like):
+    """A float32 as an element of the matrix `like`."""
+
+
+@overload(_narrow, inline="always")
+def _round(value, like):
+    if like.dtype != types.uint16:
+        return lambda value, like: np.float32(value)
+
+    def rounded(value, like):
+        bits = np.float32(value).view(np.uint32)
+        odd = np.uint32(np.uint32(bits >> np.uint32(16)) & np.uint32(1))
+        return np.uint16(np.uint32(bits + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+
+    return rounded
+
+
+@_inlined
+def _exp(x: Any) -> Any:
+    """e^x for |x| <= 80 to 2e-7: 2^n times a polynomial of the rest, which the compiler vectorises."""
+    t = x * _LOG2_E
+    n = np.floor(t + _HALF)
+    f = t - n
+    p = np.float32(1.5403530393381609e-4)
+    p = p * f + np.float32(1.3333558146428443e-3)
+    p = p * f + np.float32(9.618129107628477e-3)
+    p = p * f + np.float32(5.550410866482158e-2)
+    p = p * f + np.float32(2.402265069591007e-1)
+    p = p * f + np.float32(6.931471805599453e-1)
+    p = p * f + _ONE
+    return p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+
+
+@_inlined
+def _sigmoid(x: Any) -> Any:
+    return _ONE / (_ONE + _exp(-min(max(x, -_FAR), _FAR)))
+
+
+@loop
+def rms_norm(x: Any, gain: Any, eps: float, out: Any, inverse: Any) -> None:
+    """`out` = x / rms(x) · gain for each row of `x` `[n, width]`; `inverse` `[n]` = 1 / rms(x)."""
+    rows, width = x.shape
+    for i in range(rows):
+        square = np.float32(0)
+        for j in range(width):
+            value = _wide(x[i, j])
+            square += value * value
+        r = _ONE / np.sqrt(square / np.float32(width) + np.float32(eps))
+        inverse[i] = r
+        for j in range(width):
+            out[i, j] = _narrow(_wide(x[i, j]) * r * gain[j], out)
+
+
+@loop
+def rms_norm_gradient(g: Any, x: Any, gain: Any, inverse: Any, out: Any) -> None:
+    """`out` = the gradient with respect to `x`, given `g`, that of `rms_norm`'s result."""
+    rows, width = x.shape
+    for i in range(rows):
+        along = np.float32(0)
+        for j in range(width):
+            along += _wide(g[i, j]) * gain[j] * _wide(x[i, j])
+        r = inverse[i]
+        along *= r * r / np.float32(width)
+        for j in range(width):
+            out[i, j] = _narrow((_wide(g[i, j]) * gain[j] - _wide(x[i, j]) * along) * r, out)
+
+
+@loop
+def gate(y: Any, gelu: bool, out: Any) -> None:
+    """`out` `[n, width]` = f(a) · b of the halves a, b of `y` `[n, 2 width]`; f: GELU (tanh) or SiLU.
+
+    Both are a · sigmoid(z): z = a for SiLU, 2 sqrt(2 / pi) (a + 0.044715 a³) for GELU.
+    """
+    rows, width = out.shape
+    cubic, slope = (_CUBIC, _GELU) if gelu else (np.float32(0), _ONE)
+    for i in range(rows):
+        for j in range(width):
+            a = _wide(y[i, j])
+            s = _sigmoid(slope * (a + cubic * a * a * a))
+            out[i, j] = _narrow(a * s * _wide(y[i, width + j]), out)
+
+
+@loop
+def gate_gradient(g: Any, y: Any, gelu: bool, out: Any) -> None:
+    """`out` `[n, 2 width]` = the gradient with respect to `y`, given `g`, that of `gate`'s result."""
+    rows, width = g.shape
+    cubic, slope = (_CUBIC, _GELU) if gelu else (np.float32(0), _ONE)
+    for i in range(rows):
+        for j in range(width):
+            a, b, d = _wide(y[i, j]), _wide(y[i, width + j]), _wide(g[i, j])
+            s = _sigmoid(slope * (a + cubic * a * a * a))
+            rise = s * (_ONE - s) * slope * (_ONE + np.float32(3) * cubic * a * a)
+            out[i, j] = _narrow(d * b * (s + a * rise), out)
+            out[i, width + j] = _narrow(d * a * s, out)
+
+
+@loop
+def tally(powers: Any, share: Any, total: Any, largest: Any) -> None:
+    """Adds the sum of the rows of `powers` `[n, columns]` to `total`; of each row, the largest share.
+
+    `largest` `[n]` = max over columns of powers · `share` `[columns]`; nothing is negative.
+    """
+    rows, columns = powers.shape
+    added = np.zeros(columns, np.float32)
+    for i in range(rows):
+        row = powers[i]
+        most = np.int32(0)
+        for j in range(columns):
+            added[j] += _wide(row[j])
+        for j in range(columns):
+            # Of numbers that are not negative, the larger has the larger bits: an integer maximum
+            # is vectorised whatever the numbers, a floating-point one only if there is no NaN.
+            bits = np.float32(_wide(row[j]) * share[j]).view(np.int32)
+            most = max(most, bits)
+        largest[i] = np.int32(most).view(np.float32)
+    for j in range(columns):
+        total[j] += added[j]
+
+
+@loop
+def rotate(
+    y: Any, first: int, gain: Any, eps: float, cos: Any, sin: Any, out: Any, inverse: Any
+) -> None:
+    """Heads from the columns of `y` that begin at `first`, normalised if `gain` `[size]` is not empty.
+
+    `y` is `[batch · time, columns]`, `out` `[batch, heads, time, size]`, `inverse` `[batch, heads, time]`;
+    `cos` and `sin` `[batch or 1, time, size]` rotate the pairs (j, j + size / 2).
+    """
+    batch, heads, time, size = out.shape
+    half = size // 2
+    normal = np.empty(size, np.float32)
+    for b in range(batch):
+        for t in range(time):
+            c, s = cos[min(b, len(cos) - 1), t], sin[min(b, len(sin) - 1), t]
+            c_low, c_high, s_low, s_high = c[:half], c[half:], s[:half], s[half:]
+            for h in range(heads):
+                start = first + h * size
+                row = y[b * time + t, start : start + size]
+                out_low, out_high = out[b, h, t, :half], out[b, h, t, half:]
+                for j in range(size):
+                    normal[j] = _wide(row[j])
+                r = _ONE
+                if len(gain):
+                    square = np.float32(0)
+                    for j in range(size):
+                        square += normal[j] * normal[j]
+                    r /= np.sqrt(square / np.float32(size) + np.float32(eps))
+                    for j in range(size):
+                        normal[j] *= r * gain[j]
+                inverse[b, h, t] = r
+                low, high = normal[:half], normal[half:]
+                for j in range(half):
+                    turned = low[j] * _wide(c_low[j]) - high[j] * _wide(s_low[j])
+                    out_low[j] = _narrow(turned, out)
+                for j in range(half):
+                    turned = high[j] * _wide(c_high[j]) + low[j] * _wide(s_high[j])
+                    out_high[j] = _narrow(turned, out)
+
+
+@loop
+def rotate_gradient(
+    g: Any, y: Any, first: int, gain: Any, inverse: Any, cos: Any, sin: Any, out: Any
+) -> None:
+    """The columns of `out`, the gradient with respect to `y`, given `g`, that of `rotate`'s result."""
+    batch, heads, time, size = g.shape
+    half = size // 2
+    back = np.empty(size, np.float32)
+    for b in range(batch):
+        for t in range(time):
+            c, s = cos[min(b, len(cos) - 1), t], sin[min(b, len(sin) - 1), t]
+            c_low, c_high, s_low, s_high = c[:half], c[half:], s[:half], s[half:]
+            for h in range(heads):
+                start = first + h * size
+                row = y[b * time + t, start : start + size]
+                target = out[b * time + t, start : start + size]
+                low, high = g[b, h, t, :half], g[b, h, t, half:]
+                back_low, back_high = back[:half], back[half:]
+                for j in range(half):
+                    back_low[j] = _wide(low[j]) * _wide(c_low[j]) + _wide(high[j]) * _wide(
+                        s_high[j]
+                    )
+                for j in range(half):
+                    back_high[j] = _wide(high[j]) * _wide(c_high[j]) - _wide(low[j]) * _wide(
+                        s_low[j]
+                    )
+                r, along = inverse[b, h, t], np.float32(0)
+                if len(gain):
+                    for j in range(size):
+                        back[j] *= gain[j]
+                    for j in range(size):
+                        along += back[j] * _wide(row[j])
+                    along *= r * r / np.float32(size)
+                for j in range(size):
+                    target[j] = _narrow((back[j] - _wide(row[j]) * along) * r, out)
