@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from starter_curve import Curve, draw
@@ -73,11 +74,11 @@ def _figures(work: Path, logs: dict[str, list[dict[str, Any]]]) -> dict[str, Any
     rows = []
     for arch, log in logs.items():
         tokens, bits = _points(log)
-        seconds = log[-1]["seconds"]
+        # The median: whoever trains for an hour pauses, or does other work meanwhile.
+        speed = median(line["tokens_per_second"] for line in log if "tokens_per_second" in line)
         rows.append(
             f"| {_NAMES[arch]} | {_parameters(work, arch):.2f} M | {tokens[-1]:,} |"
-            f" {bits[0]:.3f} | **{bits[-1]:.3f}** | {seconds / 60:.0f} min |"
-            f" {tokens[-1] / seconds:,.0f} |"
+            f" {bits[0]:.3f} | **{bits[-1]:.3f}** | {speed:,.0f} |"
         )
     return {
         "layers": config["num_hidden_layers"],

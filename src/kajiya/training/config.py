@@ -38,7 +38,7 @@ class TuneConfig(Config):
         en="Learning rate",
         ja="学習率",
         gt=0,
-        le=1,
+        le=10,
         help=(
             f"Peak step size of AdamW; with --method state {STATE_RATE:g} if not given",
             f"AdamW の最大の歩幅。--method state では、省略時 {STATE_RATE:g}",

@@ -19,6 +19,7 @@ from kajiya.training.adapters.lora_linear import use_fused_lora
 from kajiya.training.batches import Example, collate
 from kajiya.training.objectives.supervised import supervised_loss
 from support.rwkv_package import Reference
+from support.trained_rwkv import learn, learnt_ids
 
 VOCABULARY = 97
 SIZES = {"narrow": (1, 32, 8), "middle": (3, 64, 16), "wide": (2, 256, 64)}
@@ -77,6 +78,21 @@ def test_agrees_with_the_rwkv_package(size: str, tmp_path: Path) -> None:
             state = out.state
             rows.append(out.logits[0, 0])
     assert relative(torch.stack(rows), reference.logits_step_by_step(ids)) <= 1e-4
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_agrees_with_the_rwkv_package_on_trained_weights(size: str, tmp_path: Path) -> None:
+    layers, width, head_size = SIZES[size]
+    config = Rwkv6Config(
+        vocab_size=VOCABULARY, hidden_size=width, num_hidden_layers=layers, head_size=head_size
+    )
+    torch.manual_seed(0)
+    model = learn(Rwkv6ForCausalLM(config), VOCABULARY)
+    reference = Reference(official(model, tmp_path / "model.pth"), version=6)
+    ids = learnt_ids(VOCABULARY)[1000:1200].tolist()
+    ours = logits_of(model, ids)
+    assert relative(ours, reference.logits(ids)) <= 1e-4
+    assert relative(ours, reference.logits_step_by_step(ids)) <= 1e-4
 
 
 def test_every_parameter_matters_in_the_comparison() -> None:

@@ -15,10 +15,12 @@ from kajiya.core.errors import ConfigError
 from kajiya.models.architectures import register
 from kajiya.models.recurrent.state import RecurrentState, add_time_state
 from kajiya.models.rwkv7 import Rwkv7Config, Rwkv7ForCausalLM
+from kajiya.tokenizer.chat import ChatTokenizer
 from kajiya.training.adapters.lora_linear import use_fused_lora
 from kajiya.training.batches import Example, collate
 from kajiya.training.objectives.supervised import supervised_loss
 from support.rwkv_package import Reference
+from support.trained_rwkv import learn, learnt_ids
 
 VOCABULARY = 97
 SIZES = {"narrow": (1, 64, 64), "middle": (3, 128, 64), "wide": (2, 256, 64)}
@@ -50,6 +52,17 @@ def official(model: Any, path: Path) -> Path:
     return path
 
 
+def test_the_starter_agrees_with_the_rwkv_package(tmp_path: Path) -> None:
+    data = Path(__file__).parents[3] / "starters/kajiya-starter-rwkv7/src/kajiya_starter_rwkv7/data"
+    register()
+    model: Any = AutoModelForCausalLM.from_pretrained(data, dtype=torch.float32).eval()
+    reference = Reference(official(model, tmp_path / "starter.pth"), version=7)
+    ids = ChatTokenizer.load(data).encode("吾輩は猫である。名前はまだ無い。" * 12)
+    ours = logits_of(model, ids)
+    assert relative(ours, reference.logits(ids)) <= 1e-4
+    assert relative(ours, reference.logits_step_by_step(ids)) <= 1e-4
+
+
 def tokens(count: int, seed: int = 0) -> list[int]:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(VOCABULARY, (count,), generator=generator).tolist()
@@ -78,6 +91,21 @@ def test_agrees_with_the_rwkv_package(size: str, tmp_path: Path) -> None:
             state = out.state
             rows.append(out.logits[0, 0])
     assert relative(torch.stack(rows), reference.logits_step_by_step(ids)) <= 1e-4
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_agrees_with_the_rwkv_package_on_trained_weights(size: str, tmp_path: Path) -> None:
+    layers, width, head_size = SIZES[size]
+    config = Rwkv7Config(
+        vocab_size=VOCABULARY, hidden_size=width, num_hidden_layers=layers, head_size=head_size
+    )
+    torch.manual_seed(0)
+    model = learn(Rwkv7ForCausalLM(config), VOCABULARY)
+    reference = Reference(official(model, tmp_path / "model.pth"), version=7)
+    ids = learnt_ids(VOCABULARY)[1000:1200].tolist()
+    ours = logits_of(model, ids)
+    assert relative(ours, reference.logits(ids)) <= 1e-4
+    assert relative(ours, reference.logits_step_by_step(ids)) <= 1e-4
 
 
 def test_every_parameter_matters_in_the_comparison() -> None:
