@@ -10,7 +10,7 @@ from kajiya.core.config import Config, option
 
 Method = Literal["lora", "state", "lora+state"]
 LORA_RATE = 6e-4
-STATE_RATE = 0.05
+STATE_RATE = 1.0
 
 
 class TuneConfig(Config):
@@ -45,7 +45,7 @@ class TuneConfig(Config):
         ),
     )
     state_ratio: float = option(
-        80.0,
+        1000.0,
         en="State's ratio",
         ja="初期状態の比",
         gt=0,
