@@ -27,12 +27,12 @@ def tokenizer(tiny_model: ServableModel) -> ChatTokenizer:
     return ChatTokenizer.load(tiny_model.folder)
 
 
-async def test_it_starts_empty_and_ends_with_reason_and_usage(
+async def test_it_starts_with_the_prompts_length_and_ends_with_reason_and_usage(
     engine: WorkerEngine, tokenizer: ChatTokenizer
 ) -> None:
+    # On a busy machine the first words may have come already: what waits for its reader is merged.
     chunks = await chunks_of(engine)
     prompt = len(tokenizer.encode_chat(HELLO))
-    assert chunks[0].text == ""
     assert chunks[0].usage is not None
     assert chunks[0].usage.prompt_tokens == prompt
     assert chunks[-1].finish_reason == "length"
