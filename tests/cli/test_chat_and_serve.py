@@ -29,7 +29,7 @@ def home(tuned_model: ServableModel, tmp_path_factory: pytest.TempPathFactory) -
     with store.draft("model", "tiny") as base:
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(tuned_model.folder / name, base.folder / name)
-        shutil.copy(tuned_model.base_gguf, base.folder / "base.gguf")
+        shutil.copy(tuned_model.weights, base.folder / "base.gguf")
         base.details = {"context_length": 16384}
     parent = Parent(
         role="base",

@@ -1,8 +1,9 @@
-"""What an engine answers, on a model whose every word is known."""
+"""What every engine answers, on models whose every word is known: the contract of the protocol."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,29 @@ from kajiya.inference.protocol import ContextLengthError, EngineSettings, Reques
 from kajiya.tokenizer.chat import ChatTokenizer
 from kajiya.tokenizer.messages import Message
 from support.asking import HELLO, chunks_of, request, said
-from support.tiny_llama import STORY
+from support.reciting_rwkv import make_reciting_rwkv, make_reciting_state
+from support.tiny_llama import STORY, make_adapter, make_model
 
 LONG_STORY = STORY * 4
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module", params=["llamacpp", "rwkv"])
+def tiny_model(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> ServableModel:
+    """The same reciting model for each engine."""
+    make = make_model if request.param == "llamacpp" else make_reciting_rwkv
+    return make(tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def tuned_model(tiny_model: ServableModel) -> ServableModel:
+    """The same with an adapter that makes it say " legal" for ever."""
+    make = make_adapter if tiny_model.engine == "llamacpp" else make_reciting_state
+    path = make(tiny_model, tiny_model.folder / "legal.adapter")
+    return dataclasses.replace(tiny_model, name="tuned", adapters={"legal": path})
 
 
 @pytest.fixture(scope="module")

@@ -136,11 +136,11 @@ async def test_a_model_that_does_not_load_says_why(
     tiny_model: ServableModel, small: EngineSettings, tmp_path: Path, damage: str
 ) -> None:
     path = tmp_path / "model.gguf"
-    model = dataclasses.replace(tiny_model, base_gguf=path)
+    model = dataclasses.replace(tiny_model, weights=path)
     if damage == "garbage":
         path.write_bytes(b"GGUF" + b"\xff" * 1000)
     elif damage == "truncated":
-        path.write_bytes(tiny_model.base_gguf.read_bytes()[:50_000])
+        path.write_bytes(tiny_model.weights.read_bytes()[:50_000])
     elif damage == "adapter":
         path.write_bytes(b"no adapter")
         model = dataclasses.replace(tiny_model, adapters={"broken": path})
@@ -190,7 +190,7 @@ async def test_a_worker_does_not_outlive_its_parent(
 async def test_models_of_one_base_share_it_unless_adapters_clash(
     tiny_model: ServableModel, tuned_model: ServableModel, tmp_path: Path
 ) -> None:
-    other_base = dataclasses.replace(tiny_model, name="other", base_gguf=tmp_path / "b.gguf")
+    other_base = dataclasses.replace(tiny_model, name="other", weights=tmp_path / "b.gguf")
     clash = dataclasses.replace(tuned_model, name="clash", adapters={"legal": tmp_path / "a.gguf"})
     groups = group_by_base([tiny_model, other_base, tuned_model, clash])
     assert [[model.name for model in group] for group in groups] == [

@@ -29,8 +29,8 @@ TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 _HEADS, _WIDTH_OF_HEAD, _FEED = 5, 64, 32
-_WIDTH = _HEADS * _WIDTH_OF_HEAD
-_CERTAINTY = 9.0
+WIDTH = _HEADS * _WIDTH_OF_HEAD
+CERTAINTY = 9.0
 
 
 def make_tokenizer(folder: Path) -> Tokenizer:
@@ -39,7 +39,7 @@ def make_tokenizer(folder: Path) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=_WIDTH,
+        vocab_size=WIDTH,
         special_tokens=SPECIAL,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
@@ -57,16 +57,16 @@ def make_model(folder: Path, name: str = "tiny") -> ServableModel:
     tokenizer = make_tokenizer(folder)
     path = folder / "tiny.gguf"
     _write_base(path, tokenizer)
-    return ServableModel(name=name, base_gguf=path, folder=folder, context_length=CONTEXT)
+    return ServableModel(name=name, weights=path, folder=folder, context_length=CONTEXT)
 
 
 def make_adapter(model: ServableModel, path: Path, first_word: str = " legal") -> Path:
     """A LoRA that makes every answer of a chat begin with `first_word`."""
     tokenizer = Tokenizer.from_file(str(model.folder / "tokenizer.json"))
-    a = np.zeros((1, _WIDTH), np.float32)
+    a = np.zeros((1, WIDTH), np.float32)
     b = np.zeros((tokenizer.get_vocab_size(), 1), np.float32)
-    a[0, _id(tokenizer, "\n")] = 1
-    b[_id(tokenizer, first_word), 0] = 2 * _CERTAINTY / np.sqrt(_WIDTH)
+    a[0, token_id(tokenizer, "\n")] = 1
+    b[token_id(tokenizer, first_word), 0] = 2 * CERTAINTY / np.sqrt(WIDTH)
     writer = GGUFWriter(str(path), "llama")
     writer.add_string("general.type", "adapter")
     writer.add_string("adapter.type", "lora")
@@ -77,34 +77,36 @@ def make_adapter(model: ServableModel, path: Path, first_word: str = " legal") -
     return path
 
 
-def _id(tokenizer: Tokenizer, text: str) -> int:
+def token_id(tokenizer: Tokenizer, text: str) -> int:
+    """The one token that `text` is."""
     (token,) = tokenizer.encode(text).ids
     return int(token)
 
 
-def _successors(tokenizer: Tokenizer) -> dict[int, int]:
+def successors(tokenizer: Tokenizer) -> dict[int, int]:
+    """The token that follows each; after others, anything may come."""
     story = tokenizer.encode(STORY).ids
     assert len(set(story)) == len(story), "each token of the story must be unique"
-    legal = _id(tokenizer, " legal")
+    legal = token_id(tokenizer, " legal")
     return {
         **dict(pairwise(story)),
         story[-1]: story[0],
-        _id(tokenizer, "\n"): story[0],
+        token_id(tokenizer, "\n"): story[0],
         legal: legal,
-        _id(tokenizer, "!"): SPECIAL.index("<|im_end|>"),
-        _id(tokenizer, "?"): _id(tokenizer, "!"),
+        token_id(tokenizer, "!"): SPECIAL.index("<|im_end|>"),
+        token_id(tokenizer, "?"): token_id(tokenizer, "!"),
     }
 
 
 def _write_base(path: Path, tokenizer: Tokenizer) -> None:
     size = tokenizer.get_vocab_size()
-    assert size <= _WIDTH
+    assert size <= WIDTH
     tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
     writer = GGUFWriter(str(path), "llama")
     writer.add_name("tiny")
     writer.add_context_length(CONTEXT)
-    writer.add_embedding_length(_WIDTH)
+    writer.add_embedding_length(WIDTH)
     writer.add_block_count(1)
     writer.add_feed_forward_length(_FEED)
     writer.add_head_count(_HEADS)
@@ -120,23 +122,23 @@ def _write_base(path: Path, tokenizer: Tokenizer) -> None:
     writer.add_bos_token_id(SPECIAL.index("<|im_start|>"))
     writer.add_eos_token_id(SPECIAL.index("<|im_end|>"))
     writer.add_add_bos_token(False)
-    output = np.zeros((size, _WIDTH), np.float32)
-    for token, following in _successors(tokenizer).items():
-        output[following, token] = _CERTAINTY / np.sqrt(_WIDTH)
+    output = np.zeros((size, WIDTH), np.float32)
+    for token, following in successors(tokenizer).items():
+        output[following, token] = CERTAINTY / np.sqrt(WIDTH)
     narrow = _WIDTH_OF_HEAD
     tensors = {
-        "token_embd": np.eye(size, _WIDTH, dtype=np.float32),
+        "token_embd": np.eye(size, WIDTH, dtype=np.float32),
         "output": output,
-        "output_norm": np.ones(_WIDTH, np.float32),
-        "blk.0.attn_norm": np.ones(_WIDTH, np.float32),
-        "blk.0.ffn_norm": np.ones(_WIDTH, np.float32),
-        "blk.0.attn_q": np.zeros((_WIDTH, _WIDTH), np.float32),
-        "blk.0.attn_k": np.zeros((narrow, _WIDTH), np.float32),
-        "blk.0.attn_v": np.zeros((narrow, _WIDTH), np.float32),
-        "blk.0.attn_output": np.zeros((_WIDTH, _WIDTH), np.float32),
-        "blk.0.ffn_gate": np.zeros((_FEED, _WIDTH), np.float32),
-        "blk.0.ffn_up": np.zeros((_FEED, _WIDTH), np.float32),
-        "blk.0.ffn_down": np.zeros((_WIDTH, _FEED), np.float32),
+        "output_norm": np.ones(WIDTH, np.float32),
+        "blk.0.attn_norm": np.ones(WIDTH, np.float32),
+        "blk.0.ffn_norm": np.ones(WIDTH, np.float32),
+        "blk.0.attn_q": np.zeros((WIDTH, WIDTH), np.float32),
+        "blk.0.attn_k": np.zeros((narrow, WIDTH), np.float32),
+        "blk.0.attn_v": np.zeros((narrow, WIDTH), np.float32),
+        "blk.0.attn_output": np.zeros((WIDTH, WIDTH), np.float32),
+        "blk.0.ffn_gate": np.zeros((_FEED, WIDTH), np.float32),
+        "blk.0.ffn_up": np.zeros((_FEED, WIDTH), np.float32),
+        "blk.0.ffn_down": np.zeros((WIDTH, _FEED), np.float32),
     }
     for name, values in tensors.items():
         writer.add_tensor(f"{name}.weight", values)

@@ -70,9 +70,9 @@ def _main(folder: Path, home: Path, options: dict[str, Any]) -> None:
 
     base = ServableModel("tiny", folder / "tiny.gguf", folder, context_length=16384)
     adapters = {"legal": folder / "legal.gguf"}
-    tuned = ServableModel("org/tuned:1", base.base_gguf, folder, adapters, 16384)
+    tuned = ServableModel("org/tuned:1", base.weights, folder, adapters, 16384)
     # A name as long as this makes every event long: few of them fill the buffers of a connection.
-    wide = ServableModel(options.get("wide", "wide"), base.base_gguf, folder, {}, 16384)
+    wide = ServableModel(options.get("wide", "wide"), base.weights, folder, {}, 16384)
     engine = {"threads": 1, "context_length": 16384, **options.get("engine", {})}
     serve(
         [base, tuned, wide],

@@ -63,6 +63,12 @@ def probe(folder: Path) -> Hardware:
     )
 
 
+def physical_cores() -> int:
+    """Cores that this process may use, counting two hyper-threads as one."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(psutil.cpu_count(logical=False) or 1, usable or 1))
+
+
 def _container_limit() -> int | None:
     for path in _CGROUP_LIMITS:
         try:

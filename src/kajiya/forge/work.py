@@ -69,7 +69,7 @@ def _compare(
     name, base = job.spec.name, material.base
     model = ServableModel(
         name=name,
-        base_gguf=base_gguf(base, job.workspace),
+        weights=base_gguf(base, job.workspace),
         folder=base.folder,
         adapters={name: adapter},
         context_length=int(base.manifest.details.get("context_length") or 2048),

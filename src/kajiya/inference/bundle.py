@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+EngineName = Literal["llamacpp", "rwkv"]
 
 
 @dataclass(frozen=True)
 class ServableModel:
     """A base and the adapters that make it the model called `name`.
 
-    `folder` holds `tokenizer.json`, `tokenizer_config.json` and perhaps `chat_template.jinja`;
-    `adapters` maps a name to a LoRA in GGUF; `context_length` is the model's own, in tokens.
+    `folder` holds `tokenizer.json`, `tokenizer_config.json` and perhaps `chat_template.jinja`. For
+    llama.cpp, `weights` is a GGUF file and `adapters` maps a name to a LoRA in GGUF; for our RWKV engine,
+    `weights` is the model's folder and an adapter the folder with its `state.safetensors`.
+    `context_length` is the model's own, in tokens.
     """
 
     name: str
-    base_gguf: Path
+    weights: Path
     folder: Path
     adapters: dict[str, Path] = field(default_factory=dict)
     context_length: int = 2048
+    engine: EngineName = "llamacpp"
 
     def mixture(self) -> tuple[tuple[str, float], ...]:
         """The adapters as `GenerateRequest.adapters` wants them: each applied in full."""
@@ -43,7 +49,7 @@ def group_by_base(models: Iterable[ServableModel]) -> list[tuple[ServableModel, 
 
 def _fits(model: ServableModel, group: list[ServableModel]) -> bool:
     return all(
-        other.base_gguf == model.base_gguf
+        other.weights == model.weights
         and all(other.adapters.get(name, path) == path for name, path in model.adapters.items())
         for other in group
     )

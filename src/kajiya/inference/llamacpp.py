@@ -13,19 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from kajiya.core.errors import EngineError
+from kajiya.core.hardware import physical_cores
 from kajiya.core.language import tr
 from kajiya.inference.protocol import (
     Capabilities,
-    ContextLengthError,
     EngineSettings,
     FinishReason,
     GenerateChunk,
     GenerateRequest,
     RequestError,
     Usage,
+    room_after,
 )
 
 # Environment for the worker's process, read by OpenMP when it is first loaded. Without it, waiting
@@ -97,16 +96,7 @@ class LlamaCpp:
 
     def room(self, tokens: Sequence[int]) -> int:
         """How many tokens can follow these; `ContextLengthError` if none can."""
-        limit = self.capabilities.context_length
-        if len(tokens) < limit:
-            return limit - len(tokens)
-        raise ContextLengthError(
-            tr(
-                f"the prompt has {len(tokens)} tokens, and this model's context holds {limit} with the answer",
-                f"入力が {len(tokens)} トークンあります。このモデルの文脈は回答と合わせて {limit} トークンまでです",
-            ),
-            fix=tr("shorten the prompt", "入力を短くしてください"),
-        )
+        return room_after(tokens, self.capabilities.context_length)
 
     def complete(
         self,
@@ -166,12 +156,6 @@ class LlamaCpp:
                 )
             scales[name] += scale
         return [{"id": self._adapters[name], "scale": scale} for name, scale in scales.items()]
-
-
-def physical_cores() -> int:
-    """Cores that this process may use, counting two hyper-threads as one."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(psutil.cpu_count(logical=False) or 1, usable or 1))
 
 
 def _short_folder() -> str | None:

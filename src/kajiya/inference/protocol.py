@@ -6,13 +6,14 @@ from several adapters is a request with several entries in `adapters`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kajiya.core.config import Config, option
 from kajiya.core.errors import KajiyaError
+from kajiya.core.language import tr
 from kajiya.tokenizer.messages import Message
 
 FinishReason = Literal["stop", "length"]
@@ -139,6 +140,62 @@ class EngineSettings(Config):
         help=("0: one a physical core.", "0 なら物理コアの数。"),
         ge=0,
         le=1024,
+    )
+    weights: Literal["int8", "fp32"] = option(
+        "int8",
+        en="Weights (RWKV)",
+        ja="重みの精度 (RWKV)",
+        help=(
+            "int8: small and fast; fp32: the same numbers as in training, four times the memory.",
+            "int8 は小さく速い。fp32 は学習時と同じ数値で、メモリは 4 倍。",
+        ),
+    )
+    prefix_cache: int = option(
+        256,
+        en="Memory for earlier prompts, MiB (RWKV)",
+        ja="以前の入力を覚えておくメモリ MiB (RWKV)",
+        help=(
+            "A prompt that begins like an earlier one is read from there. 0: none.",
+            "以前の入力と同じ始まりの部分は読み直しません。0 なら使いません。",
+        ),
+        ge=0,
+        le=1_048_576,
+    )
+
+
+class LocalEngine(Protocol):
+    """An engine in this process: it blocks its callers and belongs in a worker process."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What is loaded."""
+
+    def room(self, tokens: Sequence[int]) -> int:
+        """How many tokens can follow these; `ContextLengthError` if none can."""
+
+    def complete(
+        self,
+        tokens: Sequence[int],
+        request: GenerateRequest,
+        on_chunk: Callable[[GenerateChunk], bool],
+    ) -> None:
+        """Continue `tokens` and give each piece to `on_chunk`, until that returns True or all is said.
+
+        `on_chunk` may be called with empty pieces, and from another thread. As many threads may call as
+        there are slots. Raises `ContextLengthError`, `RequestError` or `EngineError`.
+        """
+
+
+def room_after(tokens: Sequence[int], context_length: int) -> int:
+    """How many tokens a context has left after these; `ContextLengthError` if none."""
+    if len(tokens) < context_length:
+        return context_length - len(tokens)
+    raise ContextLengthError(
+        tr(
+            f"the prompt has {len(tokens)} tokens, and this model's context holds {context_length} with the answer",
+            f"入力が {len(tokens)} トークンあります。このモデルの文脈は回答と合わせて {context_length} トークンまでです",
+        ),
+        fix=tr("shorten the prompt", "入力を短くしてください"),
     )
 
 

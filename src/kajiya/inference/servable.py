@@ -1,4 +1,4 @@
-"""From a reference to what an engine loads: the base as GGUF and the adapters over it."""
+"""From a reference to what an engine loads: the base as its engine reads it, and the adapters over it."""
 
 from __future__ import annotations
 
@@ -8,40 +8,47 @@ from kajiya.core.errors import FormatError
 from kajiya.core.language import tr
 from kajiya.core.locks import locked
 from kajiya.core.workspace import Workspace
-from kajiya.inference.bundle import ServableModel
+from kajiya.inference.bundle import EngineName, ServableModel
 from kajiya.models.child import run_module
-from kajiya.models.resolve import GGUF_FILE, base_of, resolve
+from kajiya.models.resolve import GGUF_FILE, STATE_FILE, base_of, resolve
 from kajiya.store.artifacts import Artifact
 
 ADAPTER_FILE = "adapter.gguf"
 _DEFAULT_CONTEXT = 2048
+_OURS = ("rwkv6", "rwkv7")  # model types that our own engine runs
 
 
 def resolve_servable(reference: str, workspace: Workspace) -> ServableModel:
     """The model or adapter `reference` names, ready for an engine; imported or converted if need be.
 
-    Raises `NotFoundError` for an unknown name and `FormatError` for an adapter without GGUF.
+    Raises `NotFoundError` for an unknown name and `FormatError` for an adapter its engine cannot read.
     """
     artifact = resolve(reference, workspace)
     base = base_of(artifact, workspace)
-    adapters = {}
-    if artifact.kind == "adapter":
-        path = artifact.folder / ADAPTER_FILE
-        if not path.is_file():
-            raise FormatError(
-                tr(f"it has no {ADAPTER_FILE}", f"{ADAPTER_FILE} がありません"),
-                where=artifact.reference,
-            )
-        adapters[artifact.reference] = path
+    engine: EngineName = "rwkv" if base.manifest.config.get("model_type") in _OURS else "llamacpp"
     return ServableModel(
         name=artifact.reference
         if ":" in reference and not reference.startswith(("starter:", "hf:"))
         else artifact.name,
-        base_gguf=base_gguf(base, workspace),
+        weights=base.folder if engine == "rwkv" else base_gguf(base, workspace),
         folder=base.folder,
-        adapters=adapters,
+        adapters={artifact.reference: _adapter(artifact, engine)}
+        if artifact.kind == "adapter"
+        else {},
         context_length=int(base.manifest.details.get("context_length") or _DEFAULT_CONTEXT),
+        engine=engine,
     )
+
+
+def _adapter(artifact: Artifact, engine: EngineName) -> Path:
+    """What `engine` reads of an adapter: its folder, or its LoRA in GGUF."""
+    needed = STATE_FILE if engine == "rwkv" else ADAPTER_FILE
+    path = artifact.folder / needed
+    if not path.is_file():
+        raise FormatError(
+            tr(f"it has no {needed}", f"{needed} がありません"), where=artifact.reference
+        )
+    return artifact.folder if engine == "rwkv" else path
 
 
 def base_gguf(base: Artifact, workspace: Workspace) -> Path:

@@ -20,11 +20,11 @@ from concurrent.futures import ThreadPoolExecutor
 from kajiya.core.errors import EngineError, KajiyaError
 from kajiya.core.language import tr
 from kajiya.inference.bundle import ServableModel
-from kajiya.inference.llamacpp import LlamaCpp
 from kajiya.inference.protocol import (
     EngineSettings,
     GenerateChunk,
     GenerateRequest,
+    LocalEngine,
     RequestError,
     Usage,
 )
@@ -47,10 +47,8 @@ class Loaded:
     """The engine and the tokenizer of each model on it."""
 
     def __init__(self, models: Sequence[ServableModel], settings: EngineSettings) -> None:
-        adapters = {name: path for model in models for name, path in model.adapters.items()}
-        context_length = min(model.context_length for model in models)
         self.tokenizers = {model.name: ChatTokenizer.load(model.folder) for model in models}
-        self.engine = LlamaCpp(models[0].base_gguf, adapters, settings, context_length)
+        self.engine = _engine(models, settings)
 
     def encode(self, request: GenerateRequest) -> list[int]:
         """The prompt as token ids; `RequestError` if it cannot be one."""
@@ -68,6 +66,19 @@ class Loaded:
         if not tokens:
             raise RequestError(tr("the prompt is empty", "入力が空です"))
         return tokens
+
+
+def _engine(models: Sequence[ServableModel], settings: EngineSettings) -> LocalEngine:
+    """The engine for models that share one base, with all their adapters."""
+    adapters = {name: path for model in models for name, path in model.adapters.items()}
+    base = models[0].weights
+    if models[0].engine == "rwkv":
+        from kajiya.inference.rwkv.engine import RwkvEngine
+
+        return RwkvEngine(base, adapters, settings)
+    from kajiya.inference.llamacpp import LlamaCpp
+
+    return LlamaCpp(base, adapters, settings, min(model.context_length for model in models))
 
 
 def _beginning(tokenizer: ChatTokenizer) -> list[int]:

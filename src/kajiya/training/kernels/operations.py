@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kajiya.models.compiled import array
 from kajiya.training.kernels import loops
-from kajiya.training.kernels.loops import array
 
 
 class _RmsNorm(torch.autograd.Function):

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from kajiya.models.compiled import array
 from kajiya.training.kernels import loops
-from kajiya.training.kernels.loops import array
 
 CHUNK = 256  # labels at once
 BLOCK = 4096  # entries of the vocabulary at once: 2 MB of logits in 16 bits for a full chunk

@@ -1,0 +1,243 @@
+"""RWKV models, in this process: continuous batching with a state a sequence, tuned states, streaming.
+
+Blocks its callers, as many as there are slots, and answers them from one thread of its own. Belongs in a
+worker process, like every engine.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kajiya.core.errors import EngineError, KajiyaError
+from kajiya.core.hardware import physical_cores
+from kajiya.core.language import tr
+from kajiya.inference.protocol import (
+    Capabilities,
+    EngineSettings,
+    GenerateChunk,
+    GenerateRequest,
+    RequestError,
+    room_after,
+)
+from kajiya.inference.rwkv.batch import States
+from kajiya.inference.rwkv.initial import InitialStates
+from kajiya.inference.rwkv.prefix_cache import PrefixCache
+from kajiya.inference.rwkv.request import Pending
+from kajiya.inference.rwkv.scheduler import Scheduler
+from kajiya.inference.rwkv.steppers import CompiledStepper, Stepper, TorchStepper
+from kajiya.inference.rwkv.team import Team
+from kajiya.inference.rwkv.weights import pack
+from kajiya.inference.sampling import Sampler, choose
+from kajiya.inference.text import TextWriter
+from kajiya.models.architectures import register
+from kajiya.tokenizer.chat import ChatTokenizer
+from kajiya.tokenizer.token_bytes import token_bytes
+
+# Tokens of a prompt between two tokens of the running answers. Always the same, so that an answer
+# does not depend on what else was asked; a multiple of the chunks in which a model reads.
+_PIECE = 256
+_MIB = 1024**2
+
+
+class RwkvEngine:
+    """One base in memory with its tuned states beside it; any number of threads may call it."""
+
+    def __init__(
+        self, folder: Path, adapters: Mapping[str, Path], settings: EngineSettings
+    ) -> None:
+        """Load the model folder `folder` and the adapter folders by name.
+
+        Raises `FormatError` or `ConflictError` for an adapter that does not fit, `EngineError` for a
+        model that does not load.
+        """
+        threads = settings.threads or physical_cores()
+        torch.set_num_threads(threads)
+        self._model = _load(folder, settings)
+        config = self._model.config
+        self._initial = InitialStates(folder, adapters, config)
+        self._tokenizer = ChatTokenizer.load(folder)
+        self._pieces = token_bytes(self._tokenizer.tokenizer)
+        self.capabilities = Capabilities(
+            context_length=settings.context_length, slots=settings.slots, adapters=tuple(adapters)
+        )
+        self._states = States(
+            settings.slots, config.num_hidden_layers, config.hidden_size, config.head_size
+        )
+        self._team = Team(threads)
+        self._stepper = self._best_stepper(settings)
+        self._cache = PrefixCache(settings.prefix_cache * _MIB)
+        self._scheduler = Scheduler(settings.slots)
+        self._thread = threading.Thread(target=self._run, name="rwkv", daemon=True)
+        self._thread.start()
+
+    def room(self, tokens: Sequence[int]) -> int:
+        """How many tokens can follow these; `ContextLengthError` if none can."""
+        return room_after(tokens, self.capabilities.context_length)
+
+    def complete(
+        self,
+        tokens: Sequence[int],
+        request: GenerateRequest,
+        on_chunk: Callable[[GenerateChunk], bool],
+    ) -> None:
+        """Continue `tokens` and give each piece to `on_chunk`, until that returns True or all is said.
+
+        `on_chunk` is called from the engine's thread, also with empty pieces. Raises
+        `ContextLengthError`, `RequestError` or `EngineError`.
+        """
+        room = self.room(tokens)
+        self._check(tokens)
+        chat = request.messages is not None
+        ends = [self._tokenizer.stop_text] if chat else []
+        pending = Pending(
+            prompt=tuple(tokens),
+            mixture=request.adapters,
+            room=min(request.max_tokens or room, room),
+            stop_ids=self._tokenizer.stop_ids,
+            sampler=Sampler(request),
+            writer=TextWriter(self._pieces, [*request.stop, *ends]),
+            on_chunk=on_chunk,
+            reuse=request.reuse_prompt,
+            state=self._initial.mixed(request.adapters),
+        )
+        if not self._scheduler.add(pending):
+            raise EngineError(tr("the engine has ended", "エンジンは停止しています"))
+        pending.ended.wait()
+        if pending.error is not None:
+            raise pending.error
+
+    def _check(self, tokens: Sequence[int]) -> None:
+        size = self._model.config.vocab_size
+        wrong = [token for token in tokens if not 0 <= token < size]
+        if wrong:
+            raise RequestError(
+                tr(
+                    f"there is no token {wrong[0]}: this model has {size}",
+                    f"トークン {wrong[0]} はありません(語彙は {size} 個)",
+                )
+            )
+
+    def close(self) -> None:
+        """End the engine's thread; whoever waits for an answer gets an `EngineError`."""
+        self._end(EngineError(tr("the engine was closed", "エンジンは終了しました")))
+        self._thread.join()
+        self._team.close()
+
+    def _best_stepper(self, settings: EngineSettings) -> Stepper:
+        if self._model.config.model_type != "rwkv7" or self._model.device.type != "cpu":
+            return TorchStepper(self._model, self._states)
+        weights = pack(self._model, 32 if settings.weights == "fp32" else 8)
+        return CompiledStepper(weights, self._states, self._team)
+
+    def _run(self) -> None:
+        try:
+            while self._scheduler.wait():
+                self._write()
+                self._read()
+        except Exception:
+            traceback.print_exc()
+            self._end(EngineError(tr("an internal error", "内部エラー")))
+
+    def _end(self, error: KajiyaError) -> None:
+        for pending in self._scheduler.close():
+            pending.error = error
+            pending.ended.set()
+
+    def _read(self) -> None:
+        """The next piece of the next prompt; after the last, its first token."""
+        pending = self._scheduler.reading()
+        if pending is None:
+            return
+        pending.cancelled |= pending.on_chunk(GenerateChunk())
+        if pending.cancelled:
+            self._scheduler.drop(pending)
+            pending.ended.set()
+            return
+        if pending.reuse and pending.read == 0:
+            self._recall(pending)
+        logits = self._read_piece(pending)
+        if pending.read < len(pending.prompt):
+            return
+        assert pending.state is not None
+        if pending.add(int(self._choose([pending], logits)[0])):
+            self._scheduler.drop(pending)
+            pending.ended.set()
+            return
+        self._scheduler.join(pending)
+        self._states.put(pending.slot, pending.state)
+        pending.state = None
+
+    def _recall(self, pending: Pending) -> None:
+        """Begin where an earlier prompt that starts alike has got to."""
+        known, state = self._cache.find(pending.mixture, pending.prompt)
+        if state is not None:
+            pending.read, pending.state = known, state
+        pending.parting = self._cache.parting(pending.mixture, pending.prompt)
+
+    @torch.no_grad()
+    def _read_piece(self, pending: Pending) -> Any:
+        """Read up to `_PIECE` tokens; logits `[1, vocabulary]` after the last."""
+        end = min(pending.read + _PIECE, len(pending.prompt))
+        if pending.read < pending.parting < end:
+            end = pending.parting
+        model = self._model
+        out = model(
+            input_ids=torch.tensor([pending.prompt[pending.read : end]], device=model.device),
+            state=pending.state,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        pending.read, pending.state = end, out.state
+        if pending.reuse and end in (pending.parting, len(pending.prompt)):
+            self._cache.keep(pending.mixture, pending.prompt[:end], out.state)
+        return out.logits[:, -1].float().cpu().numpy()
+
+    def _write(self) -> None:
+        """One token more of every answer."""
+        members = self._scheduler.batch.members
+        if not members:
+            return
+        batch = self._scheduler.batch
+        logits = self._stepper.step(batch.last_tokens(), batch.slots())
+        for member, token in zip(tuple(members), self._choose(members, logits), strict=True):
+            read = (*member.prompt, *member.written)
+            if member.add(int(token)):
+                if member.reuse and not member.cancelled:
+                    self._cache.keep(member.mixture, read, self._states.get([member.slot]))
+                batch.leave(member)
+                member.ended.set()
+
+    def _choose(self, members: Sequence[Pending], logits: Any) -> Any:
+        """The next token of each, `[batch]`, from `logits` `[batch, vocabulary]`."""
+        settings = [m.sampler.prepare(row) for m, row in zip(members, logits, strict=True)]
+        tokens = np.zeros(len(members), np.int64)
+        self._team.run(choose, logits, np.array(settings), tokens)
+        return tokens
+
+
+def _load(folder: Path, settings: EngineSettings) -> Any:
+    """The model, in 32 bits if it is to be exact, else in the precision that the device reads fastest."""
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    register()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.float32 if settings.weights == "fp32" else torch.bfloat16
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise EngineError(
+            tr(f"the model could not be loaded: {error}", f"モデルを読み込めませんでした: {error}"),
+            where=str(folder),
+        ) from None
+    return model.to(device).requires_grad_(False).eval()

@@ -1,0 +1,62 @@
+"""What a sequence starts from: zeros, or tuned states by name, mixed by weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kajiya.core.errors import FormatError
+from kajiya.core.language import tr
+from kajiya.inference.protocol import RequestError
+from kajiya.inference.rwkv.request import Mixture
+from kajiya.models.recurrent.state import RecurrentState
+from kajiya.models.recurrent.tuned import check_shape, load_state, weights_sha256
+from kajiya.models.resolve import STATE_FILE
+
+
+class InitialStates:
+    """The tuned states in the folders `adapters`, for the model in `folder` with this configuration.
+
+    Raises `ConflictError` for a state of other weights, `FormatError` for a damaged one and for an
+    adapter that is no state.
+    """
+
+    def __init__(self, folder: Path, adapters: Mapping[str, Path], config: Any) -> None:
+        self._shape = (config.num_hidden_layers, 1, config.hidden_size)
+        heads, size = config.num_heads, config.head_size
+        self._zero = torch.zeros(config.num_hidden_layers, heads, size, size)
+        self._values = {}
+        sha256 = weights_sha256(folder) if adapters else None
+        for name, path in adapters.items():
+            if not (path / STATE_FILE).is_file():
+                raise FormatError(
+                    tr(
+                        "this adapter is not an initial state",
+                        "このアダプターは初期状態ではありません",
+                    ),
+                    where=str(path),
+                )
+            values = load_state(path, sha256).values
+            check_shape(values, config.to_dict(), str(path))
+            self._values[name] = values
+
+    def mixed(self, mixture: Mixture) -> RecurrentState:
+        """The weighted sum of the states that `mixture` names, as a batch of one; of none, zeros.
+
+        Raises `RequestError` for a name that is not loaded.
+        """
+        values = self._zero
+        for name, scale in mixture:
+            if name not in self._values:
+                raise RequestError(
+                    tr(
+                        f"no adapter {name!r} is loaded",
+                        f"アダプター {name!r} は読み込まれていません",
+                    )
+                )
+            values = values + scale * self._values[name]
+        zeros = torch.zeros(self._shape)
+        return RecurrentState(zeros, values[:, None], zeros)

@@ -1,0 +1,59 @@
+"""Who is next. Prompts are read in pieces, a piece between two tokens of everyone who is writing.
+
+So a long prompt slows the running answers down and never stops them, and short prompts that arrive
+together are read one after the other while the first already answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from kajiya.inference.rwkv.batch import Batch
+from kajiya.inference.rwkv.request import Pending
+
+
+class Scheduler:
+    """Takes requests from any thread; the engine's thread asks `wait` what there is to do."""
+
+    def __init__(self, slots: int) -> None:
+        self.batch = Batch(slots)
+        self._arrived: deque[Pending] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def add(self, request: Pending) -> bool:
+        """Put a request at the end of the queue; False if the engine has ended."""
+        with self._changed:
+            if not self._closed:
+                self._arrived.append(request)
+                self._changed.notify()
+            return not self._closed
+
+    def close(self) -> list[Pending]:
+        """Let `wait` return False from now on; returns whoever was still waiting or writing."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+            return [*self._arrived, *self.batch.members]
+
+    def wait(self) -> bool:
+        """Return when there is something to do; False when there never will be."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._arrived or self.batch.members)
+            return not self._closed
+
+    def reading(self) -> Pending | None:
+        """The first request whose prompt is not read, if there is a slot for it."""
+        with self._changed:
+            return self._arrived[0] if self._arrived and not self.batch.full else None
+
+    def drop(self, request: Pending) -> None:
+        """Forget the request that `reading` returned."""
+        with self._changed:
+            self._arrived.remove(request)
+
+    def join(self, request: Pending) -> None:
+        """The request that `reading` returned has been read: it writes from now on."""
+        self.drop(request)
+        self.batch.join(request)

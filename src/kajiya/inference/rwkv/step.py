@@ -1,0 +1,365 @@
+"""One token further for a batch of sequences, all layers of an RWKV-7 in one compiled function.
+
+The threads of a team share out the rows of each matrix and the heads of each layer, and meet between the
+parts that need each other's results. What a sequence gets does not depend on the others in its batch.
+(Peng et al. 2025, arXiv:2503.14456; the same formulas as `kajiya.models.rwkv7.core`.)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kajiya.inference.rwkv.team import meet
+from kajiya.inference.rwkv.tiles import tile
+from kajiya.inference.rwkv.weights import VECTORS, Weights
+from kajiya.models.compiled import exp, inlined, loop, sigmoid, wide
+
+_STRONGEST = np.float32(math.exp(-0.5))  # the decay is exp(-exp(-0.5) sigmoid(·))
+_ONE, _TWO = np.float32(1), np.float32(2)
+_TINY = np.float32(1e-12)
+_ROWS = 4
+
+_tile_4x4, _tile_4x2, _tile_4x1 = tile(4, 4), tile(4, 2), tile(4, 1)
+_tile_1x4, _tile_1x2, _tile_1x1 = tile(1, 4), tile(1, 2), tile(1, 1)
+
+(
+    _LN1_GAIN,
+    _LN1_BIAS,
+    _LN2_GAIN,
+    _LN2_BIAS,
+    _X_R,
+    _X_K,
+    _X_V,
+    _X_W,
+    _X_A,
+    _X_G,
+    _X_FFN,
+    _W0,
+    _A0,
+    _V0,
+    _K_K,
+    _K_A,
+    _R_K,
+    _LN_X_GAIN,
+    _LN_X_BIAS,
+) = range(len(VECTORS))
+
+
+class Memory(NamedTuple):
+    """What stays between the parts of a step, for up to `batch` sequences, in 32 bits.
+
+    `x`, `mixed` `[6, batch, width]` (the inputs of r, k, v, w, a, g), `r`, `k`, `v`, `first` (layer 0's
+    v), `y` and the four results `wide_…` of the low-rank pairs are `[batch, width]`.
+    """
+
+    x: Any
+    mixed: Any
+    r: Any
+    k: Any
+    v: Any
+    first: Any
+    low_w: Any
+    low_a: Any
+    low_v: Any
+    low_g: Any
+    wide_w: Any
+    wide_a: Any
+    wide_v: Any
+    wide_g: Any
+    y: Any
+    inner: Any
+    logits: Any
+
+
+def allocate(weights: Weights, batch: int) -> Memory:
+    """Memory for steps of up to `batch` sequences; its `logits` `[batch, vocabulary]` are the result."""
+
+    def rows(columns: int) -> Any:
+        return np.zeros((batch, columns), np.float32)
+
+    width = weights.vectors.shape[2]
+    return Memory(
+        x=rows(width),
+        mixed=np.zeros((6, batch, width), np.float32),
+        r=rows(width),
+        k=rows(width),
+        v=rows(width),
+        first=rows(width),
+        low_w=rows(weights.w1.values.shape[1]),
+        low_a=rows(weights.a1.values.shape[1]),
+        low_v=rows(weights.v1.values.shape[1]),
+        low_g=rows(weights.g1.values.shape[1]),
+        wide_w=rows(width),
+        wide_a=rows(width),
+        wide_v=rows(width),
+        wide_g=rows(width),
+        y=rows(width),
+        inner=rows(weights.ffn_key.values.shape[1]),
+        logits=rows(weights.head.values.shape[1]),
+    )
+
+
+@inlined
+def _share(count: Any, member: Any, members: Any) -> Any:
+    """The rows of one member: a range, the borders at multiples of `_ROWS`."""
+    blocks = (count + _ROWS - 1) // _ROWS
+    first = blocks * member // members * _ROWS
+    return first, min(count, blocks * (member + 1) // members * _ROWS)
+
+
+@loop
+def _product(w: Any, factor: Any, x: Any, batch: int, out: Any, first: int, last: int) -> None:
+    """`out[b, i]` = factor[i] · w[i] · x[b] for rows `first` ≤ i < `last`."""
+    sums = np.empty(16, np.float32)
+    i = first
+    while i < last:
+        four = i + _ROWS <= last
+        b = 0
+        while b < batch:
+            if batch - b >= 4:
+                vectors = 4
+                if four:
+                    _tile_4x4(w, i, x, b, sums)
+                else:
+                    _tile_1x4(w, i, x, b, sums)
+            elif batch - b >= 2:
+                vectors = 2
+                if four:
+                    _tile_4x2(w, i, x, b, sums)
+                else:
+                    _tile_1x2(w, i, x, b, sums)
+            else:
+                vectors = 1
+                if four:
+                    _tile_4x1(w, i, x, b, sums)
+                else:
+                    _tile_1x1(w, i, x, b, sums)
+            for row in range(_ROWS if four else 1):
+                for s in range(vectors):
+                    out[b + s, i + row] = sums[row * vectors + s] * factor[i + row]
+            b += vectors
+        i += _ROWS if four else 1
+
+
+@inlined
+def _normalise(x: Any, gain: Any, bias: Any, eps: Any, out: Any) -> None:
+    """The layer norm of one vector."""
+    width = len(x)
+    mean = np.float32(0)
+    for j in range(width):
+        mean += x[j]
+    mean /= np.float32(width)
+    square = np.float32(0)
+    for j in range(width):
+        off = x[j] - mean
+        square += off * off
+    inverse = _ONE / np.sqrt(square / np.float32(width) + np.float32(eps))
+    for j in range(width):
+        out[j] = (x[j] - mean) * inverse * gain[j] + bias[j]
+
+
+@loop
+def _read(weights: Any, token: int, x: Any) -> None:
+    """`x` = the normed embedding of `token`."""
+    row = weights.embedding[token]
+    for j in range(len(x)):
+        x[j] = wide(row[j])
+    _normalise(x, weights.around[0], weights.around[1], weights.norm_eps, x)
+
+
+@loop
+def _mix(p: Any, eps: float, x: Any, last: Any, mixed: Any, b: int) -> None:
+    """The six inputs of the time mix of sequence `b`; `last` becomes this token's."""
+    width = len(x)
+    h = np.empty(width, np.float32)
+    _normalise(x, p[_LN1_GAIN], p[_LN1_BIAS], eps, h)
+    for kind in range(6):
+        share, out = p[_X_R + kind], mixed[kind, b]
+        for j in range(width):
+            out[j] = h[j] + (last[j] - h[j]) * share[j]
+    for j in range(width):
+        last[j] = h[j]
+
+
+@loop
+def _mix_channels(p: Any, eps: float, x: Any, last: Any, out: Any) -> None:
+    """The input of the channel mix; `last` becomes this token's."""
+    width = len(x)
+    h = np.empty(width, np.float32)
+    _normalise(x, p[_LN2_GAIN], p[_LN2_BIAS], eps, h)
+    share = p[_X_FFN]
+    for j in range(width):
+        out[j] = h[j] + (last[j] - h[j]) * share[j]
+    for j in range(width):
+        last[j] = h[j]
+
+
+@loop
+def _head(p: Any, eps: float, m: Any, b: int, start: int, layer: int, state: Any) -> None:
+    """One head of one sequence: `state` `[value, key]` a token further, `m.y` its gated output."""
+    size = len(state)
+    end = start + size
+    r, k, v, y = m.r[b, start:end], m.k[b, start:end], m.v[b, start:end], m.y[b, start:end]
+    w, a, gate = m.wide_w[b, start:end], m.wide_a[b, start:end], m.wide_g[b, start:end]
+    w0, a0, r_k = p[_W0, start:end], p[_A0, start:end], p[_R_K, start:end]
+    k_k, k_a = p[_K_K, start:end], p[_K_A, start:end]
+    decay, away, back = (
+        np.empty(size, np.float32),
+        np.empty(size, np.float32),
+        np.empty(size, np.float32),
+    )
+    if layer == 0:
+        for j in range(size):
+            m.first[b, start + j] = v[j]
+    else:
+        v0, share, first = p[_V0, start:end], m.wide_v[b, start:end], m.first[b, start:end]
+        for j in range(size):
+            v[j] += (first[j] - v[j]) * sigmoid(v0[j] + share[j])
+    length, bonus = np.float32(0), np.float32(0)
+    for j in range(size):
+        decay[j] = exp(-_STRONGEST * sigmoid(w0[j] + w[j]))
+        away[j] = k[j] * k_k[j]
+        length += away[j] * away[j]
+    inverse = _ONE / max(np.sqrt(length), _TINY)
+    for j in range(size):
+        rate = sigmoid(a0[j] + a[j])
+        away[j] *= inverse
+        back[j] = away[j] * rate
+        k[j] *= _ONE + (rate - _ONE) * k_a[j]
+        bonus += r[j] * k[j] * r_k[j]
+    for i in range(size):
+        row = state[i]
+        removed = np.float32(0)
+        for j in range(size):
+            removed += row[j] * away[j]
+        value, out = v[i], np.float32(0)
+        for j in range(size):
+            row[j] = row[j] * decay[j] + value * k[j] - removed * back[j]
+        for j in range(size):
+            out += row[j] * r[j]
+        y[i] = out
+    _normalise(y, p[_LN_X_GAIN, start:end], p[_LN_X_BIAS, start:end], eps, y)
+    for i in range(size):
+        y[i] = (y[i] + bonus * v[i]) * gate[i]
+
+
+@loop
+def _tanh(x: Any, batch: int, first: int, last: int) -> None:
+    for b in range(batch):
+        for i in range(first, last):
+            x[b, i] = _TWO * sigmoid(_TWO * x[b, i]) - _ONE
+
+
+@loop
+def _sigmoid(x: Any, batch: int, first: int, last: int) -> None:
+    for b in range(batch):
+        for i in range(first, last):
+            x[b, i] = sigmoid(x[b, i])
+
+
+@loop
+def step(
+    weights: Any,
+    m: Any,
+    tokens: Any,
+    slots: Any,
+    att_shift: Any,
+    wkv: Any,
+    ffn_shift: Any,
+    counters: Any,
+    member: int,
+    members: int,
+) -> None:
+    """A token further: `tokens` `[batch]` of the sequences in `slots` `[batch]`.
+
+    The states `att_shift`, `ffn_shift` `[slots, layers, width]` and `wkv` `[slots, layers, heads, value,
+    key]` are changed in place, `m.logits[:batch]` is the result. To be called by all `members` of a
+    team at once, each with its number.
+    """
+    batch, layers, width = len(tokens), len(weights.vectors), weights.vectors.shape[2]
+    heads, size = wkv.shape[2], wkv.shape[3]
+    own = np.empty((batch, width), np.float32)
+    x = m.x
+    for b in range(member, batch, members):
+        _read(weights, tokens[b], x[b])
+    for layer in range(layers):
+        p = weights.vectors[layer]
+        for b in range(member, batch, members):
+            _mix(p, weights.norm_eps, x[b], att_shift[slots[b], layer], m.mixed, b)
+        meet(counters, members)
+        one, end = _share(width, member, members)
+        w = weights.r
+        _product(w.values[layer], w.factor[layer], m.mixed[0], batch, m.r, one, end)
+        w = weights.k
+        _product(w.values[layer], w.factor[layer], m.mixed[1], batch, m.k, one, end)
+        w = weights.v
+        _product(w.values[layer], w.factor[layer], m.mixed[2], batch, m.v, one, end)
+        w = weights.w1
+        one, end = _share(m.low_w.shape[1], member, members)
+        _product(w.values[layer], w.factor[layer], m.mixed[3], batch, m.low_w, one, end)
+        _tanh(m.low_w, batch, one, end)
+        w = weights.a1
+        one, end = _share(m.low_a.shape[1], member, members)
+        _product(w.values[layer], w.factor[layer], m.mixed[4], batch, m.low_a, one, end)
+        w = weights.g1
+        one, end = _share(m.low_g.shape[1], member, members)
+        _product(w.values[layer], w.factor[layer], m.mixed[5], batch, m.low_g, one, end)
+        _sigmoid(m.low_g, batch, one, end)
+        if layer > 0:
+            w = weights.v1
+            one, end = _share(m.low_v.shape[1], member, members)
+            _product(w.values[layer], w.factor[layer], m.mixed[2], batch, m.low_v, one, end)
+        meet(counters, members)
+        for head in range(heads * member // members, heads * (member + 1) // members):
+            one, end = head * size, (head + 1) * size
+            w = weights.w2
+            _product(w.values[layer], w.factor[layer], m.low_w, batch, m.wide_w, one, end)
+            w = weights.a2
+            _product(w.values[layer], w.factor[layer], m.low_a, batch, m.wide_a, one, end)
+            w = weights.g2
+            _product(w.values[layer], w.factor[layer], m.low_g, batch, m.wide_g, one, end)
+            if layer > 0:
+                w = weights.v2
+                _product(w.values[layer], w.factor[layer], m.low_v, batch, m.wide_v, one, end)
+            for b in range(batch):
+                state = wkv[slots[b], layer, head]
+                _head(p, weights.group_norm_eps, m, b, one, layer, state)
+        meet(counters, members)
+        one, end = _share(width, member, members)
+        w = weights.output
+        _product(w.values[layer], w.factor[layer], m.y, batch, own, one, end)
+        _add(x, own, batch, one, end)
+        meet(counters, members)
+        for b in range(member, batch, members):
+            last = ffn_shift[slots[b], layer]
+            _mix_channels(p, weights.norm_eps, x[b], last, m.mixed[0, b])
+        meet(counters, members)
+        one, end = _share(m.inner.shape[1], member, members)
+        w = weights.ffn_key
+        _product(w.values[layer], w.factor[layer], m.mixed[0], batch, m.inner, one, end)
+        for b in range(batch):
+            for i in range(one, end):
+                positive = max(m.inner[b, i], np.float32(0))
+                m.inner[b, i] = positive * positive
+        meet(counters, members)
+        one, end = _share(width, member, members)
+        w = weights.ffn_value
+        _product(w.values[layer], w.factor[layer], m.inner, batch, own, one, end)
+        _add(x, own, batch, one, end)
+        meet(counters, members)
+    for b in range(member, batch, members):
+        norm = weights.around
+        _normalise(x[b], norm[2], norm[3], weights.norm_eps, m.y[b])
+    meet(counters, members)
+    one, end = _share(m.logits.shape[1], member, members)
+    _product(weights.head.values[0], weights.head.factor[0], m.y, batch, m.logits, one, end)
+
+
+@loop
+def _add(x: Any, more: Any, batch: int, first: int, last: int) -> None:
+    for b in range(batch):
+        for i in range(first, last):
+            x[b, i] += more[b, i]

@@ -1,0 +1,132 @@
+"""The weights of an RWKV-7 as the compiled step reads them: like parts of all layers in one array.
+
+Matrices are `[layers, rows, columns]` with a factor for each row: 32 bits with factors of one, or 8 bits
+with the row's largest value as 127.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kajiya.inference.rwkv.tiles import LANES
+from kajiya.models.compiled import array
+
+Bits = Literal[8, 32]
+# Rows of `Weights.vectors`.
+VECTORS = (
+    *("ln1_gain", "ln1_bias", "ln2_gain", "ln2_bias"),
+    *("x_r", "x_k", "x_v", "x_w", "x_a", "x_g", "x_ffn"),
+    *("w0", "a0", "v0", "k_k", "k_a", "r_k", "ln_x_gain", "ln_x_bias"),
+)
+
+
+class Matrix(NamedTuple):
+    """`values` `[layers, rows, columns]`, each row to be multiplied by its `factor` `[layers, rows]`."""
+
+    values: Any
+    factor: Any
+
+
+class Weights(NamedTuple):
+    """Everything a step needs. The pairs `…1`, `…2` are the low-rank ones of w, a, v and g."""
+
+    embedding: Any  # [vocabulary, width], as bits of bfloat16 or in 32 bits
+    around: Any  # [4, width]: gain and bias of the norms before the first and after the last layer
+    vectors: Any  # [layers, len(VECTORS), width]
+    r: Matrix
+    k: Matrix
+    v: Matrix
+    w1: Matrix
+    a1: Matrix
+    v1: Matrix
+    g1: Matrix
+    w2: Matrix
+    a2: Matrix
+    v2: Matrix
+    g2: Matrix
+    output: Matrix
+    ffn_key: Matrix
+    ffn_value: Matrix
+    head: Matrix  # of one "layer"
+    norm_eps: float
+    group_norm_eps: float
+
+
+def pack(model: Any, bits: Bits) -> Weights:
+    """The weights of an `Rwkv7ForCausalLM` on the CPU."""
+    blocks = model.model.blocks
+    width = model.config.hidden_size
+
+    def matrix(of: Callable[[Any], Tensor], layers: Any = blocks) -> Matrix:
+        return _matrix([_padded(of(layer).detach().float()) for layer in layers], bits)
+
+    def low_rank(name: str) -> tuple[Matrix, Matrix]:
+        layers = blocks if name != "v" else [blocks[1 % len(blocks)], *blocks[1:]]
+        if name == "v" and len(blocks) == 1:  # layer 0 has none, and never asks for it
+            nothing = torch.zeros(LANES, width), torch.zeros(width, LANES)
+            return _matrix([nothing[0]], bits), _matrix([nothing[1]], bits)
+        return (
+            matrix(lambda layer: getattr(layer.att, f"{name}1").t(), layers),
+            matrix(lambda layer: getattr(layer.att, f"{name}2").t(), layers),
+        )
+
+    w, a, v, g = (low_rank(name) for name in "wavg")
+    embedding = model.model.emb.weight.detach()
+    if embedding.dtype != torch.bfloat16:
+        embedding = embedding.float()
+    norms = (blocks[0].ln0, model.model.ln_out)
+    around = [part.detach().float() for norm in norms for part in (norm.weight, norm.bias)]
+    return Weights(
+        embedding=array(embedding.contiguous()),
+        around=torch.stack(around).numpy(),
+        vectors=torch.stack([_vectors(block, width) for block in blocks]).numpy(),
+        r=matrix(lambda layer: layer.att.receptance.weight),
+        k=matrix(lambda layer: layer.att.key.weight),
+        v=matrix(lambda layer: layer.att.value.weight),
+        w1=w[0],
+        a1=a[0],
+        v1=v[0],
+        g1=g[0],
+        w2=w[1],
+        a2=a[1],
+        v2=v[1],
+        g2=g[1],
+        output=matrix(lambda layer: layer.att.output.weight),
+        ffn_key=matrix(lambda layer: layer.ffn.key.weight),
+        ffn_value=matrix(lambda layer: layer.ffn.value.weight),
+        head=_matrix([_padded(model.head.weight.detach().float())], bits),
+        norm_eps=float(model.config.norm_eps),
+        group_norm_eps=float(model.config.group_norm_eps),
+    )
+
+
+def _padded(matrix: Tensor) -> Tensor:
+    """Rows and columns of zeros added, to multiples of `LANES`: of low-rank pairs only, or nothing."""
+    rows, columns = matrix.shape
+    more = (0, -columns % LANES, 0, -rows % LANES if rows < columns else 0)
+    return torch.nn.functional.pad(matrix, more)
+
+
+def _matrix(layers: list[Tensor], bits: Bits) -> Matrix:
+    stacked = torch.stack(layers).contiguous()
+    if bits == 32:
+        return Matrix(stacked.numpy(), np.ones(stacked.shape[:2], np.float32))
+    largest = stacked.abs().amax(-1)
+    factor = torch.where(largest > 0, largest / 127, torch.ones(()))
+    return Matrix((stacked / factor[..., None]).round().to(torch.int8).numpy(), factor.numpy())
+
+
+def _vectors(block: Any, width: int) -> Tensor:
+    att = block.att
+    v0 = att.v0 if att.layer > 0 else torch.zeros(width)
+    rows = [
+        *(block.ln1.weight, block.ln1.bias, block.ln2.weight, block.ln2.bias),
+        *(att.x_r, att.x_k, att.x_v, att.x_w, att.x_a, att.x_g, block.ffn.x_k),
+        *(att.w0, att.a0, v0, att.k_k, att.k_a, att.r_k, att.ln_x.weight, att.ln_x.bias),
+    ]
+    return torch.stack([row.detach().float().reshape(width) for row in rows])
