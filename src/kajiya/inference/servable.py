@@ -10,7 +10,7 @@ from kajiya.core.locks import locked
 from kajiya.core.workspace import Workspace
 from kajiya.inference.bundle import EngineName, ServableModel
 from kajiya.models.child import run_module
-from kajiya.models.resolve import GGUF_FILE, STATE_FILE, base_of, resolve
+from kajiya.models.resolve import GGUF_FILE, LORA_FILE, STATE_FILE, base_of, resolve
 from kajiya.store.artifacts import Artifact
 
 ADAPTER_FILE = "adapter.gguf"
@@ -42,13 +42,13 @@ def resolve_servable(reference: str, workspace: Workspace) -> ServableModel:
 
 def _adapter(artifact: Artifact, engine: EngineName) -> Path:
     """What `engine` reads of an adapter: its folder, or its LoRA in GGUF."""
-    needed = STATE_FILE if engine == "rwkv" else ADAPTER_FILE
-    path = artifact.folder / needed
-    if not path.is_file():
+    files = (STATE_FILE, LORA_FILE) if engine == "rwkv" else (ADAPTER_FILE,)
+    if not any((artifact.folder / file).is_file() for file in files):
+        missing = " / ".join(files)
         raise FormatError(
-            tr(f"it has no {needed}", f"{needed} がありません"), where=artifact.reference
+            tr(f"it has no {missing}", f"{missing} がありません"), where=artifact.reference
         )
-    return artifact.folder if engine == "rwkv" else path
+    return artifact.folder if engine == "rwkv" else artifact.folder / ADAPTER_FILE
 
 
 def base_gguf(base: Artifact, workspace: Workspace) -> Path:

@@ -21,6 +21,7 @@ from kajiya.store.artifacts import Artifact, ArtifactStore
 
 HUB = "hf:"
 GGUF_FILE = "base.gguf"  # in a base's folder, where it came as GGUF
+LORA_FILE = "adapter_model.safetensors"  # in an adapter's folder, if it has a LoRA
 STATE_FILE = "state.safetensors"  # in an adapter's folder, if it has an initial state
 KINDS = ("adapter", "model")
 

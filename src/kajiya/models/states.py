@@ -25,7 +25,7 @@ from kajiya.models.recurrent.tuned import (
     save_state,
     weights_sha256,
 )
-from kajiya.models.resolve import STATE_FILE, base_of, resolve
+from kajiya.models.resolve import LORA_FILE, STATE_FILE, base_of, resolve
 from kajiya.store.artifacts import Artifact, ArtifactStore
 from kajiya.store.manifest import Licence
 
@@ -76,7 +76,7 @@ def mix_adapters(parts: Sequence[tuple[str, float]], name: str, workspace: Works
 
 def state_of(adapter: Artifact) -> TunedState:
     """The initial state of an adapter that is nothing else; raises `FormatError` for another one."""
-    has_lora = (adapter.folder / "adapter_model.safetensors").is_file()
+    has_lora = (adapter.folder / LORA_FILE).is_file()
     if not (adapter.folder / STATE_FILE).is_file() or has_lora:
         raise FormatError(
             tr("it is not an initial state alone", "初期状態だけのアダプタではありません"),

@@ -75,6 +75,10 @@ class Batch:
         """`[batch]`: what each member has chosen and not read."""
         return np.array([member.written[-1] for member in self.members], np.int64)
 
+    def shares(self) -> Any:
+        """`[batch, adapters]`: how much of each LoRA each member has."""
+        return np.stack([member.shares for member in self.members])
+
     def slots(self) -> Any:
         """`[batch]`: where each member's state is."""
         return np.array([member.slot for member in self.members], np.int64)

@@ -1,4 +1,4 @@
-"""RWKV models, in this process: continuous batching with a state a sequence, tuned states, streaming.
+"""RWKV models, in this process: continuous batching with a state a sequence, adapters, streaming.
 
 Blocks its callers, as many as there are slots, and answers them from one thread of its own. Belongs in a
 worker process, like every engine.
@@ -28,10 +28,20 @@ from kajiya.inference.protocol import (
 )
 from kajiya.inference.rwkv.batch import States
 from kajiya.inference.rwkv.initial import InitialStates
+from kajiya.inference.rwkv.lora import LoraAdapters
 from kajiya.inference.rwkv.prefix_cache import PrefixCache
 from kajiya.inference.rwkv.request import Pending
 from kajiya.inference.rwkv.scheduler import Scheduler
-from kajiya.inference.rwkv.steppers import CompiledStepper, Stepper, TorchStepper
+from kajiya.inference.rwkv.step import allocate
+from kajiya.inference.rwkv.steppers import (
+    ROWS,
+    CompiledStepper,
+    FastestStepper,
+    MatrixStepper,
+    Parts,
+    Stepper,
+    TorchStepper,
+)
 from kajiya.inference.rwkv.team import Team
 from kajiya.inference.rwkv.weights import pack
 from kajiya.inference.sampling import Sampler, choose
@@ -47,7 +57,7 @@ _MIB = 1024**2
 
 
 class RwkvEngine:
-    """One base in memory with its tuned states beside it; any number of threads may call it."""
+    """One base in memory with its adapters beside it; any number of threads may call it."""
 
     def __init__(
         self, folder: Path, adapters: Mapping[str, Path], settings: EngineSettings
@@ -62,6 +72,7 @@ class RwkvEngine:
         self._model = _load(folder, settings)
         config = self._model.config
         self._initial = InitialStates(folder, adapters, config)
+        self._loras = LoraAdapters(adapters, self._model)
         self._tokenizer = ChatTokenizer.load(folder)
         self._pieces = token_bytes(self._tokenizer.tokenizer)
         self.capabilities = Capabilities(
@@ -99,6 +110,7 @@ class RwkvEngine:
         pending = Pending(
             prompt=tuple(tokens),
             mixture=request.adapters,
+            shares=self._loras.shares(request.adapters),
             room=min(request.max_tokens or room, room),
             stop_ids=self._tokenizer.stop_ids,
             sampler=Sampler(request),
@@ -132,9 +144,27 @@ class RwkvEngine:
 
     def _best_stepper(self, settings: EngineSettings) -> Stepper:
         if self._model.config.model_type != "rwkv7" or self._model.device.type != "cpu":
+            if self._loras.names:
+                raise EngineError(
+                    tr(
+                        "LoRA is served for RWKV-7 on a CPU only",
+                        "LoRA を使えるのは CPU 上の RWKV-7 だけです",
+                    ),
+                    where=self._loras.names[0],
+                    fix=tr(
+                        "merge it into the base with `kajiya models export`",
+                        "`kajiya models export` で基のモデルに統合してください",
+                    ),
+                )
             return TorchStepper(self._model, self._states)
-        weights = pack(self._model, 32 if settings.weights == "fp32" else 8)
-        return CompiledStepper(weights, self._states, self._team)
+        exact = settings.weights == "fp32"
+        weights = pack(self._model, 32 if exact else 8)
+        memory = allocate(weights, -(-settings.slots // ROWS) * ROWS)
+        parts = Parts(weights, self._loras.loras, memory, self._states, self._team)
+        few = CompiledStepper(parts)
+        if exact:
+            return few
+        return FastestStepper(few, MatrixStepper(self._model, parts), settings.slots)
 
     def _run(self) -> None:
         try:
@@ -187,13 +217,11 @@ class RwkvEngine:
         end = min(pending.read + _PIECE, len(pending.prompt))
         if pending.read < pending.parting < end:
             end = pending.parting
-        model = self._model
-        out = model(
-            input_ids=torch.tensor([pending.prompt[pending.read : end]], device=model.device),
-            state=pending.state,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        piece = torch.tensor([pending.prompt[pending.read : end]], device=self._model.device)
+        with self._loras.reading(pending.shares):
+            out = self._model(
+                input_ids=piece, state=pending.state, use_cache=True, logits_to_keep=1
+            )
         pending.read, pending.state = end, out.state
         if pending.reuse and end in (pending.parting, len(pending.prompt)):
             self._cache.keep(pending.mixture, pending.prompt[:end], out.state)
@@ -205,7 +233,7 @@ class RwkvEngine:
         if not members:
             return
         batch = self._scheduler.batch
-        logits = self._stepper.step(batch.last_tokens(), batch.slots())
+        logits = self._stepper.step(batch.last_tokens(), batch.slots(), batch.shares())
         for member, token in zip(tuple(members), self._choose(members, logits), strict=True):
             read = (*member.prompt, *member.written)
             if member.add(int(token)):

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from kajiya.core.errors import FormatError
 from kajiya.core.language import tr
 from kajiya.inference.protocol import RequestError
 from kajiya.inference.rwkv.request import Mixture
@@ -20,8 +19,8 @@ from kajiya.models.resolve import STATE_FILE
 class InitialStates:
     """The tuned states in the folders `adapters`, for the model in `folder` with this configuration.
 
-    Raises `ConflictError` for a state of other weights, `FormatError` for a damaged one and for an
-    adapter that is no state.
+    An adapter without one adds nothing. Raises `ConflictError` for a state of other weights,
+    `FormatError` for a damaged one.
     """
 
     def __init__(self, folder: Path, adapters: Mapping[str, Path], config: Any) -> None:
@@ -32,13 +31,8 @@ class InitialStates:
         sha256 = weights_sha256(folder) if adapters else None
         for name, path in adapters.items():
             if not (path / STATE_FILE).is_file():
-                raise FormatError(
-                    tr(
-                        "this adapter is not an initial state",
-                        "このアダプターは初期状態ではありません",
-                    ),
-                    where=str(path),
-                )
+                self._values[name] = self._zero
+                continue
             values = load_state(path, sha256).values
             check_shape(values, config.to_dict(), str(path))
             self._values[name] = values

@@ -144,6 +144,34 @@ def _product(w: Any, factor: Any, x: Any, batch: int, out: Any, first: int, last
         i += _ROWS if four else 1
 
 
+@loop
+def _adapt(
+    a: Any,
+    b: Any,
+    layer: int,
+    shares: Any,
+    x: Any,
+    out: Any,
+    first: int,
+    last: int,
+) -> None:
+    """`out[s]` += Σ shares[s, n] · b[n] · a[n] · x[s] for rows `first` ≤ i < `last`, adapters n."""
+    rank = a.shape[2]
+    sums, low = np.empty(16, np.float32), np.empty((1, rank), np.float32)
+    for s in range(len(shares)):
+        for n in range(len(a)):
+            share = shares[s, n]
+            if share == 0:
+                continue
+            for i in range(0, rank, _ROWS):
+                _tile_4x1(a[n, layer], i, x, s, sums)
+                for row in range(_ROWS):
+                    low[0, i + row] = share * sums[row]
+            for i in range(first, last):
+                _tile_1x1(b[n, layer], i, low, 0, sums)
+                out[s, i] += sums[0]
+
+
 @inlined
 def _normalise(x: Any, gain: Any, bias: Any, eps: Any, out: Any) -> None:
     """The layer norm of one vector."""
@@ -159,42 +187,6 @@ def _normalise(x: Any, gain: Any, bias: Any, eps: Any, out: Any) -> None:
     inverse = _ONE / np.sqrt(square / np.float32(width) + np.float32(eps))
     for j in range(width):
         out[j] = (x[j] - mean) * inverse * gain[j] + bias[j]
-
-
-@loop
-def _read(weights: Any, token: int, x: Any) -> None:
-    """`x` = the normed embedding of `token`."""
-    row = weights.embedding[token]
-    for j in range(len(x)):
-        x[j] = wide(row[j])
-    _normalise(x, weights.around[0], weights.around[1], weights.norm_eps, x)
-
-
-@loop
-def _mix(p: Any, eps: float, x: Any, last: Any, mixed: Any, b: int) -> None:
-    """The six inputs of the time mix of sequence `b`; `last` becomes this token's."""
-    width = len(x)
-    h = np.empty(width, np.float32)
-    _normalise(x, p[_LN1_GAIN], p[_LN1_BIAS], eps, h)
-    for kind in range(6):
-        share, out = p[_X_R + kind], mixed[kind, b]
-        for j in range(width):
-            out[j] = h[j] + (last[j] - h[j]) * share[j]
-    for j in range(width):
-        last[j] = h[j]
-
-
-@loop
-def _mix_channels(p: Any, eps: float, x: Any, last: Any, out: Any) -> None:
-    """The input of the channel mix; `last` becomes this token's."""
-    width = len(x)
-    h = np.empty(width, np.float32)
-    _normalise(x, p[_LN2_GAIN], p[_LN2_BIAS], eps, h)
-    share = p[_X_FFN]
-    for j in range(width):
-        out[j] = h[j] + (last[j] - h[j]) * share[j]
-    for j in range(width):
-        last[j] = h[j]
 
 
 @loop
@@ -261,11 +253,94 @@ def _sigmoid(x: Any, batch: int, first: int, last: int) -> None:
 
 
 @loop
+def _squared_relu(x: Any, batch: int, first: int, last: int) -> None:
+    for b in range(batch):
+        for i in range(first, last):
+            positive = max(x[b, i], np.float32(0))
+            x[b, i] = positive * positive
+
+
+@loop
+def _add(x: Any, more: Any, batch: int, first: int, last: int) -> None:
+    for b in range(batch):
+        for i in range(first, last):
+            x[b, i] += more[b, i]
+
+
+@loop
+def read_tokens(weights: Any, m: Any, tokens: Any, member: int, members: int) -> None:
+    """`m.x` = the normed embeddings of `tokens` `[batch]`."""
+    norm = weights.around
+    for b in range(member, len(tokens), members):
+        row, x = weights.embedding[tokens[b]], m.x[b]
+        for j in range(len(x)):
+            x[j] = wide(row[j])
+        _normalise(x, norm[0], norm[1], weights.norm_eps, x)
+
+
+@loop
+def mix_time(
+    weights: Any, m: Any, layer: int, slots: Any, shift: Any, member: int, members: int
+) -> None:
+    """`m.mixed` = the six inputs of the time mix; `shift` `[slots, layers, width]` becomes this token's."""
+    p, width = weights.vectors[layer], m.x.shape[1]
+    h = np.empty(width, np.float32)
+    for b in range(member, len(slots), members):
+        last = shift[slots[b], layer]
+        _normalise(m.x[b], p[_LN1_GAIN], p[_LN1_BIAS], weights.norm_eps, h)
+        for kind in range(6):
+            share, out = p[_X_R + kind], m.mixed[kind, b]
+            for j in range(width):
+                out[j] = h[j] + (last[j] - h[j]) * share[j]
+        for j in range(width):
+            last[j] = h[j]
+
+
+@loop
+def write_heads(
+    weights: Any, m: Any, layer: int, slots: Any, wkv: Any, first: int, last: int
+) -> None:
+    """Heads `first` ≤ h < `last`: `wkv` a token further, `m.y` the gated output."""
+    p, size = weights.vectors[layer], wkv.shape[3]
+    for head in range(first, last):
+        for b in range(len(slots)):
+            state = wkv[slots[b], layer, head]
+            _head(p, weights.group_norm_eps, m, b, head * size, layer, state)
+
+
+@loop
+def mix_channels(
+    weights: Any, m: Any, layer: int, slots: Any, shift: Any, member: int, members: int
+) -> None:
+    """`m.mixed[0]` = the input of the channel mix; `shift` becomes this token's."""
+    p, width = weights.vectors[layer], m.x.shape[1]
+    h = np.empty(width, np.float32)
+    share = p[_X_FFN]
+    for b in range(member, len(slots), members):
+        last, out = shift[slots[b], layer], m.mixed[0, b]
+        _normalise(m.x[b], p[_LN2_GAIN], p[_LN2_BIAS], weights.norm_eps, h)
+        for j in range(width):
+            out[j] = h[j] + (last[j] - h[j]) * share[j]
+        for j in range(width):
+            last[j] = h[j]
+
+
+@loop
+def finish(weights: Any, m: Any, batch: int, member: int, members: int) -> None:
+    """`m.y` = what the output matrix reads."""
+    norm = weights.around
+    for b in range(member, batch, members):
+        _normalise(m.x[b], norm[2], norm[3], weights.norm_eps, m.y[b])
+
+
+@loop
 def step(
     weights: Any,
+    loras: Any,
     m: Any,
     tokens: Any,
     slots: Any,
+    shares: Any,
     att_shift: Any,
     wkv: Any,
     ffn_shift: Any,
@@ -275,28 +350,30 @@ def step(
 ) -> None:
     """A token further: `tokens` `[batch]` of the sequences in `slots` `[batch]`.
 
+    Each has `shares` `[batch, adapters]` of the adapters in `loras`.
+
     The states `att_shift`, `ffn_shift` `[slots, layers, width]` and `wkv` `[slots, layers, heads, value,
     key]` are changed in place, `m.logits[:batch]` is the result. To be called by all `members` of a
     team at once, each with its number.
     """
-    batch, layers, width = len(tokens), len(weights.vectors), weights.vectors.shape[2]
+    batch, layers, width = len(tokens), len(weights.vectors), m.x.shape[1]
     heads, size = wkv.shape[2], wkv.shape[3]
-    own = np.empty((batch, width), np.float32)
-    x = m.x
-    for b in range(member, batch, members):
-        _read(weights, tokens[b], x[b])
+    first_head, last_head = heads * member // members, heads * (member + 1) // members
+    more = np.empty((batch, width), np.float32)
+    read_tokens(weights, m, tokens, member, members)
     for layer in range(layers):
-        p = weights.vectors[layer]
-        for b in range(member, batch, members):
-            _mix(p, weights.norm_eps, x[b], att_shift[slots[b], layer], m.mixed, b)
+        mix_time(weights, m, layer, slots, att_shift, member, members)
         meet(counters, members)
         one, end = _share(width, member, members)
         w = weights.r
         _product(w.values[layer], w.factor[layer], m.mixed[0], batch, m.r, one, end)
+        _adapt(loras.r_a, loras.r_b, layer, shares, m.mixed[0], m.r, one, end)
         w = weights.k
         _product(w.values[layer], w.factor[layer], m.mixed[1], batch, m.k, one, end)
+        _adapt(loras.k_a, loras.k_b, layer, shares, m.mixed[1], m.k, one, end)
         w = weights.v
         _product(w.values[layer], w.factor[layer], m.mixed[2], batch, m.v, one, end)
+        _adapt(loras.v_a, loras.v_b, layer, shares, m.mixed[2], m.v, one, end)
         w = weights.w1
         one, end = _share(m.low_w.shape[1], member, members)
         _product(w.values[layer], w.factor[layer], m.mixed[3], batch, m.low_w, one, end)
@@ -313,53 +390,114 @@ def step(
             one, end = _share(m.low_v.shape[1], member, members)
             _product(w.values[layer], w.factor[layer], m.mixed[2], batch, m.low_v, one, end)
         meet(counters, members)
-        for head in range(heads * member // members, heads * (member + 1) // members):
-            one, end = head * size, (head + 1) * size
-            w = weights.w2
-            _product(w.values[layer], w.factor[layer], m.low_w, batch, m.wide_w, one, end)
-            w = weights.a2
-            _product(w.values[layer], w.factor[layer], m.low_a, batch, m.wide_a, one, end)
-            w = weights.g2
-            _product(w.values[layer], w.factor[layer], m.low_g, batch, m.wide_g, one, end)
-            if layer > 0:
-                w = weights.v2
-                _product(w.values[layer], w.factor[layer], m.low_v, batch, m.wide_v, one, end)
-            for b in range(batch):
-                state = wkv[slots[b], layer, head]
-                _head(p, weights.group_norm_eps, m, b, one, layer, state)
+        one, end = first_head * size, last_head * size
+        w = weights.w2
+        _product(w.values[layer], w.factor[layer], m.low_w, batch, m.wide_w, one, end)
+        w = weights.a2
+        _product(w.values[layer], w.factor[layer], m.low_a, batch, m.wide_a, one, end)
+        w = weights.g2
+        _product(w.values[layer], w.factor[layer], m.low_g, batch, m.wide_g, one, end)
+        if layer > 0:
+            w = weights.v2
+            _product(w.values[layer], w.factor[layer], m.low_v, batch, m.wide_v, one, end)
+        write_heads(weights, m, layer, slots, wkv, first_head, last_head)
         meet(counters, members)
         one, end = _share(width, member, members)
         w = weights.output
-        _product(w.values[layer], w.factor[layer], m.y, batch, own, one, end)
-        _add(x, own, batch, one, end)
+        _product(w.values[layer], w.factor[layer], m.y, batch, more, one, end)
+        _add(m.x, more, batch, one, end)
+        _adapt(loras.output_a, loras.output_b, layer, shares, m.y, m.x, one, end)
         meet(counters, members)
-        for b in range(member, batch, members):
-            last = ffn_shift[slots[b], layer]
-            _mix_channels(p, weights.norm_eps, x[b], last, m.mixed[0, b])
+        mix_channels(weights, m, layer, slots, ffn_shift, member, members)
         meet(counters, members)
         one, end = _share(m.inner.shape[1], member, members)
         w = weights.ffn_key
         _product(w.values[layer], w.factor[layer], m.mixed[0], batch, m.inner, one, end)
-        for b in range(batch):
-            for i in range(one, end):
-                positive = max(m.inner[b, i], np.float32(0))
-                m.inner[b, i] = positive * positive
+        _adapt(loras.ffn_key_a, loras.ffn_key_b, layer, shares, m.mixed[0], m.inner, one, end)
+        _squared_relu(m.inner, batch, one, end)
         meet(counters, members)
         one, end = _share(width, member, members)
         w = weights.ffn_value
-        _product(w.values[layer], w.factor[layer], m.inner, batch, own, one, end)
-        _add(x, own, batch, one, end)
+        _product(w.values[layer], w.factor[layer], m.inner, batch, more, one, end)
+        _add(m.x, more, batch, one, end)
+        _adapt(loras.ffn_value_a, loras.ffn_value_b, layer, shares, m.inner, m.x, one, end)
         meet(counters, members)
-    for b in range(member, batch, members):
-        norm = weights.around
-        _normalise(x[b], norm[2], norm[3], weights.norm_eps, m.y[b])
+    finish(weights, m, batch, member, members)
     meet(counters, members)
     one, end = _share(m.logits.shape[1], member, members)
     _product(weights.head.values[0], weights.head.factor[0], m.y, batch, m.logits, one, end)
 
 
 @loop
-def _add(x: Any, more: Any, batch: int, first: int, last: int) -> None:
-    for b in range(batch):
-        for i in range(first, last):
-            x[b, i] += more[b, i]
+def before_heads(
+    weights: Any,
+    m: Any,
+    layer: int,
+    tokens: Any,
+    slots: Any,
+    att_shift: Any,
+    counters: Any,
+    member: int,
+    members: int,
+) -> None:
+    """The part of a layer before the products of its time mix, for a team."""
+    if layer == 0:
+        read_tokens(weights, m, tokens, member, members)  # the rows that this member goes on with
+    mix_time(weights, m, layer, slots, att_shift, member, members)
+
+
+@loop
+def within_heads(
+    weights: Any,
+    m: Any,
+    layer: int,
+    slots: Any,
+    wkv: Any,
+    counters: Any,
+    member: int,
+    members: int,
+) -> None:
+    """The part between the products of the time mix and its output, for a team."""
+    heads = wkv.shape[2]
+    first, last = heads * member // members, heads * (member + 1) // members
+    write_heads(weights, m, layer, slots, wkv, first, last)
+
+
+@loop
+def after_heads(
+    weights: Any,
+    m: Any,
+    layer: int,
+    slots: Any,
+    ffn_shift: Any,
+    counters: Any,
+    member: int,
+    members: int,
+) -> None:
+    """The part between the time mix and the products of the channel mix, for a team."""
+    mix_channels(weights, m, layer, slots, ffn_shift, member, members)
+
+
+@loop
+def after_layers(
+    weights: Any, m: Any, batch: int, counters: Any, member: int, members: int
+) -> None:
+    """The part before the output matrix, for a team."""
+    finish(weights, m, batch, member, members)
+
+
+@loop
+def adapt(
+    a: Any,
+    b: Any,
+    layer: int,
+    shares: Any,
+    x: Any,
+    out: Any,
+    counters: Any,
+    member: int,
+    members: int,
+) -> None:
+    """What the adapters add to the product of one layer, for a team."""
+    first, last = _share(out.shape[1], member, members)
+    _adapt(a, b, layer, shares, x, out, first, last)

@@ -85,7 +85,9 @@ def _loop(
         sums.append(total)
     loaded = [load(builder, builder.gep(vector, [j])) for vector in vectors]
     grown = []
+    ahead = builder.add(j, builder.mul(columns, _I64(len(rows))))  # the same place of the next rows
     for n, row in enumerate(rows):
+        _fetch(builder, builder.gep(row, [ahead]))
         weights = load(builder, builder.gep(row, [j]))
         for s, x in enumerate(loaded):
             grown.append(builder.call(fma, [weights, x, sums[n * len(vectors) + s]]))
@@ -96,6 +98,14 @@ def _loop(
     builder.cbranch(builder.icmp_signed("<", following, columns), body, after)
     builder.position_at_end(after)
     return grown
+
+
+def _fetch(builder: Any, address: Any) -> None:
+    """Have the memory at `address` brought near, which reading one row after the other does not."""
+    pointer = builder.bitcast(address, _I8.as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
+    prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(prefetch, [pointer, _I32(0), _I32(2), _I32(1)])
 
 
 def _load_as_float(builder: Any, address: Any) -> Any:

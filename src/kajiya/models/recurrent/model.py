@@ -112,7 +112,9 @@ class RecurrentForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mi
             position_ids = _positions(attention_mask[:, -input_ids.shape[1] :])
         out = self.model(input_ids, position_ids, state, bool(use_cache))
         hidden = out.last_hidden_state
-        logits = self.head(hidden[:, -logits_to_keep:] if logits_to_keep else hidden)
+        kept = hidden[:, -logits_to_keep:]  # all, if 0
+        # As a matrix: multiplying a cut in three dimensions, torch copies the whole output matrix.
+        logits = self.head(kept.reshape(-1, kept.shape[-1])).view(*kept.shape[:2], -1)
         loss = None
         if labels is not None:
             loss = F.cross_entropy(logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten())

@@ -1,0 +1,172 @@
+"""LoRA adapters beside one base: each sequence of a batch can have its own mixture of them.
+
+They stay apart from the weights, so that thousands of requests with different adapters share one batch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from kajiya.core.errors import FormatError
+from kajiya.core.language import tr
+from kajiya.inference.rwkv.tiles import LANES
+from kajiya.models.resolve import LORA_FILE
+
+CONFIG_FILE = "adapter_config.json"
+# The layers that can be adapted, by their names in a block.
+KINDS = ("att.receptance", "att.key", "att.value", "att.output", "ffn.key", "ffn.value")
+_KEY = re.compile(
+    r"base_model\.model\.model\.blocks\.(\d{1,4})\.((?:att|ffn)\.[a-z]+)\.lora_([AB])\.weight"
+)
+
+
+class Loras(NamedTuple):
+    """For each of `KINDS` the factors of all adapters, in 32 bits, the scale in the second.
+
+    `…_a` is `[adapters, layers, rank, in]`, `…_b` `[adapters, layers, out, rank]`; ranks are filled up
+    with zeros to the largest.
+    """
+
+    r_a: Any
+    r_b: Any
+    k_a: Any
+    k_b: Any
+    v_a: Any
+    v_b: Any
+    output_a: Any
+    output_b: Any
+    ffn_key_a: Any
+    ffn_key_b: Any
+    ffn_value_a: Any
+    ffn_value_b: Any
+
+
+class LoraAdapters:
+    """The LoRA adapters among the folders `adapters`, for `model`; a folder without one adds nothing.
+
+    Raises `FormatError` for a damaged adapter and for one that changes other layers than `KINDS`.
+    """
+
+    def __init__(self, adapters: Mapping[str, Path], model: Any) -> None:
+        self._model = model
+        self.names = [name for name, path in adapters.items() if (path / LORA_FILE).is_file()]
+        read = [_read(adapters[name]) for name in self.names]
+        rank = max((a.shape[0] for pairs in read for a, _ in pairs.values()), default=0)
+        rank = -(-max(rank, 1) // LANES) * LANES
+        self.loras = Loras(
+            *(
+                factor
+                for kind in KINDS
+                for factor in _stacked(kind, read, model, rank, list(adapters.values()))
+            )
+        )
+
+    def shares(self, mixture: tuple[tuple[str, float], ...]) -> Any:
+        """How much of each adapter a sequence has, `[adapters]`."""
+        shares = np.zeros(len(self.names), np.float32)
+        for name, scale in mixture:
+            if name in self.names:
+                shares[self.names.index(name)] += scale
+        return shares
+
+    @contextmanager
+    def reading(self, shares: Any) -> Iterator[None]:
+        """While it is open, the model computes with this much of each adapter."""
+        handles = []
+        for number in np.flatnonzero(shares):
+            for layer, block in enumerate(self._model.model.blocks):
+                for index, kind in enumerate(KINDS):
+                    a, b = (
+                        torch.from_numpy(self.loras[2 * index + half][number, layer])
+                        for half in (0, 1)
+                    )
+                    hook = _Addition(a, b * float(shares[number]), self._model)
+                    handles.append(block.get_submodule(kind).register_forward_hook(hook))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+class _Addition:
+    """Adds x·Aᵀ·Bᵀ to what a layer returns."""
+
+    def __init__(self, a: Tensor, b: Tensor, model: Any) -> None:
+        self._a, self._b = (x.to(model.device, model.dtype) for x in (a, b))
+
+    def __call__(self, module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return output + (inputs[0] @ self._a.t()) @ self._b.t()
+
+
+def _read(folder: Path) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
+    """By layer and kind, A `[rank, in]` and B `[out, rank]`, the scale in B."""
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        rank, alpha = float(config["r"]), float(config["lora_alpha"])
+        scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
+        tensors = load_file(folder / LORA_FILE)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, ZeroDivisionError) as error:
+        raise FormatError(
+            tr(f"not a complete LoRA ({error!r})", f"LoRA として読めません ({error!r})"),
+            where=str(folder),
+        ) from None
+    halves: dict[tuple[int, str], dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        match = _KEY.fullmatch(key)
+        if match is None or match[2] not in KINDS:
+            raise FormatError(
+                tr(f"{key!r} cannot be adapted here", f"{key!r} の LoRA には対応していません"),
+                where=str(folder / LORA_FILE),
+            )
+        halves.setdefault((int(match[1]), match[2]), {})[match[3]] = tensor.float()
+    broken = [place for place, pair in halves.items() if len(pair) != 2]
+    if broken:
+        raise FormatError(
+            tr(
+                f"half of the LoRA of {broken[0]} is missing", f"{broken[0]} の LoRA が欠けています"
+            ),
+            where=str(folder / LORA_FILE),
+        )
+    return {place: (pair["A"], pair["B"] * scale) for place, pair in halves.items()}
+
+
+def _stacked(
+    kind: str,
+    read: list[dict[tuple[int, str], tuple[Tensor, Tensor]]],
+    model: Any,
+    rank: int,
+    folders: list[Path],
+) -> tuple[Any, Any]:
+    """All adapters' factors for one kind of layer, zeros where an adapter has none."""
+    blocks = model.model.blocks
+    rows, columns = blocks[0].get_submodule(kind).weight.shape
+    a = np.zeros((len(read), len(blocks), rank, columns), np.float32)
+    b = np.zeros((len(read), len(blocks), rows, rank), np.float32)
+    for number, pairs in enumerate(read):
+        for (layer, name), (first, second) in pairs.items():
+            if name != kind:
+                continue
+            own = first.shape[0]
+            if layer >= len(blocks) or first.shape[1] != columns or second.shape != (rows, own):
+                raise FormatError(
+                    tr(
+                        f"the LoRA of {name} in layer {layer} does not fit this model",
+                        f"第 {layer} 層 {name} の LoRA の形がモデルと合いません",
+                    ),
+                    where=str(folders[number]),
+                )
+            a[number, layer, :own] = first.numpy()
+            b[number, layer, :, :own] = second.numpy()
+    return a, b
