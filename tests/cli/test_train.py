@@ -112,8 +112,19 @@ def test_what_cannot_be_tuned_is_said(
     assert "none.csv" in capsys.readouterr().err
     assert tune(data="no-such-dataset") == 1
     assert "dataset" in capsys.readouterr().err
-    assert main(["forge", str(table), "--name", "fox", "--base", "tiny-rwkv"]) == 1
-    assert "kajiya train tune --base tiny-rwkv:1" in capsys.readouterr().err
+
+
+def test_a_recurrent_model_is_forged_and_answers(
+    workspace: Workspace, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--method", "lora+state", "--epochs", "1", "--batch-tokens", "256", "--rank", "2"]
+    options += ["--base", "tiny-rwkv", "--name", "forged", "--evaluate-rows", "4"]
+    assert main(["forge", str(table), *options]) == 0
+    assert "forged:1" in capsys.readouterr().out
+    adapter = ArtifactStore(workspace).get("forged", "adapter")
+    assert not (adapter.folder / "adapter.gguf").exists()
+    assert {"base", "tuned"} <= adapter.manifest.metrics.keys()
+    assert main(["chat", "forged", "--message", "Where is room 3?", "--max-tokens", "4"]) == 0
 
 
 def test_community_states_come_in_mix_and_go_out(

@@ -130,11 +130,11 @@ def make_plan(
     check_name(name)
     config = TuneConfig.checked(dict(overrides or {}))
     model = base_model(base, workspace)
-    if Shape.read(model.folder).state:
+    if config.tunes_lora and model.manifest.config.get("model_type") == "rwkv6":
         raise ConfigError(
             tr(
-                "this job compares answers in llama.cpp, which takes no adapters of a recurrent model",
-                "このジョブは llama.cpp で答えを比べますが、RWKV のアダプタは読み込めません",
+                "this job compares answers, and no engine here runs a LoRA on RWKV-6",
+                "このジョブは答えを比べますが、RWKV-6 の LoRA を動かせるエンジンがありません",
             ),
             where="--base",
             fix=f"kajiya train tune --base {model.reference} --data {data} --name {name}",

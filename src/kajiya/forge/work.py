@@ -16,13 +16,11 @@ from kajiya.data.rows import Row
 from kajiya.evaluation.side_by_side import Comparison, Who, compare
 from kajiya.forge.adapters import Material, read_material, register_adapter, train_adapter
 from kajiya.forge.options import ForgeOptions
-from kajiya.inference.bundle import ServableModel
 from kajiya.inference.client import WorkerEngine
 from kajiya.inference.protocol import EngineSettings
-from kajiya.inference.servable import base_gguf
+from kajiya.inference.servable import ADAPTER_FILE, engine_of, servable
 from kajiya.jobs.running import RunningJob
 
-ADAPTER_GGUF = "adapter.gguf"
 _PARALLEL = 8
 
 
@@ -32,11 +30,9 @@ def run(job: RunningJob) -> dict[str, Any]:
     material = read_material(job, options)
     adapter = job.folder / "adapter"
     if not adapter.exists():
-        train_adapter(
-            job, options, material, adapter, lambda folder: _to_gguf(job, material, folder)
-        )
+        train_adapter(job, options, material, adapter, lambda f: _for_engine(job, material, f))
     training = json.loads((adapter / "training.json").read_text(encoding="utf-8"))
-    comparisons = _compare(job, options, material, adapter / ADAPTER_GGUF)
+    comparisons = _compare(job, options, material, adapter)
     metrics = {who: _scores(comparisons, who) for who in ("base", "tuned")}
     registered = register_adapter(job, options, material, adapter, training, metrics)
     return {
@@ -46,8 +42,10 @@ def run(job: RunningJob) -> dict[str, Any]:
     }
 
 
-def _to_gguf(job: RunningJob, material: Material, folder: Path) -> None:
-    """Put the adapter beside itself in the format that llama.cpp loads."""
+def _for_engine(job: RunningJob, material: Material, folder: Path) -> None:
+    """Put the adapter beside itself in the format that llama.cpp loads, if that is to run it."""
+    if engine_of(material.base) != "llamacpp":
+        return
     from transformers import AutoConfig
 
     from kajiya.models.architectures import register
@@ -55,7 +53,7 @@ def _to_gguf(job: RunningJob, material: Material, folder: Path) -> None:
 
     register()
     config = AutoConfig.from_pretrained(material.base.folder)
-    write_adapter(folder, config, folder / ADAPTER_GGUF, job.spec.name)
+    write_adapter(folder, config, folder / ADAPTER_FILE, job.spec.name)
 
 
 def _compare(
@@ -67,13 +65,7 @@ def _compare(
         saved = json.loads(kept.read_text(encoding="utf-8"))
         return tuple(Comparison.model_validate(comparison) for comparison in saved)
     name, base = job.spec.name, material.base
-    model = ServableModel(
-        name=name,
-        weights=base_gguf(base, job.workspace),
-        folder=base.folder,
-        adapters={name: adapter},
-        context_length=int(base.manifest.details.get("context_length") or 2048),
-    )
+    model = servable(name, base, {name: adapter}, job.workspace)
     sets = [("held-out", material.validation), ("trained", material.rows)]
 
     async def ask_all() -> tuple[Comparison, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from kajiya.core.errors import FormatError
@@ -24,31 +25,42 @@ def resolve_servable(reference: str, workspace: Workspace) -> ServableModel:
     Raises `NotFoundError` for an unknown name and `FormatError` for an adapter its engine cannot read.
     """
     artifact = resolve(reference, workspace)
-    base = base_of(artifact, workspace)
-    engine: EngineName = "rwkv" if base.manifest.config.get("model_type") in _OURS else "llamacpp"
+    asked = ":" in reference and not reference.startswith(("starter:", "hf:"))
+    adapters = {artifact.reference: artifact.folder} if artifact.kind == "adapter" else {}
+    name = artifact.reference if asked else artifact.name
+    return servable(name, base_of(artifact, workspace), adapters, workspace)
+
+
+def servable(
+    name: str, base: Artifact, adapters: Mapping[str, Path], workspace: Workspace
+) -> ServableModel:
+    """`base` with the adapters in the folders `adapters`, to be called `name`; converted if need be.
+
+    Raises `FormatError` for an adapter that the engine of this base cannot read.
+    """
+    engine = engine_of(base)
     return ServableModel(
-        name=artifact.reference
-        if ":" in reference and not reference.startswith(("starter:", "hf:"))
-        else artifact.name,
+        name=name,
         weights=base.folder if engine == "rwkv" else base_gguf(base, workspace),
         folder=base.folder,
-        adapters={artifact.reference: _adapter(artifact, engine)}
-        if artifact.kind == "adapter"
-        else {},
+        adapters={key: _adapter(folder, engine) for key, folder in adapters.items()},
         context_length=int(base.manifest.details.get("context_length") or _DEFAULT_CONTEXT),
         engine=engine,
     )
 
 
-def _adapter(artifact: Artifact, engine: EngineName) -> Path:
+def engine_of(base: Artifact) -> EngineName:
+    """Which engine runs this base."""
+    return "rwkv" if base.manifest.config.get("model_type") in _OURS else "llamacpp"
+
+
+def _adapter(folder: Path, engine: EngineName) -> Path:
     """What `engine` reads of an adapter: its folder, or its LoRA in GGUF."""
     files = (STATE_FILE, LORA_FILE) if engine == "rwkv" else (ADAPTER_FILE,)
-    if not any((artifact.folder / file).is_file() for file in files):
+    if not any((folder / file).is_file() for file in files):
         missing = " / ".join(files)
-        raise FormatError(
-            tr(f"it has no {missing}", f"{missing} がありません"), where=artifact.reference
-        )
-    return artifact.folder if engine == "rwkv" else artifact.folder / ADAPTER_FILE
+        raise FormatError(tr(f"it has no {missing}", f"{missing} がありません"), where=folder.name)
+    return folder if engine == "rwkv" else folder / ADAPTER_FILE
 
 
 def base_gguf(base: Artifact, workspace: Workspace) -> Path:
