@@ -25,7 +25,7 @@ SIDE = "--side"  # internal: this process is one side
 PROMPT = [510, 33, 1022, 98, 47, 3000, 17, 205]
 TARGETS = {1: 1.0, 8: 1.5, 32: 3.0}
 FULL = {"sizes": ("0.1B", "0.4B"), "batches": (1, 8, 32), "tokens": 64}
-QUICK = {"sizes": ("25M",), "batches": (1, 8), "tokens": 48}
+QUICK = {"sizes": ("4M",), "batches": (1, 8), "tokens": 48}
 LLAMA, PACKAGE = "llama.cpp, Q8_0", "rwkv package, bf16"
 
 
