@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,13 @@ from hypothesis import strategies as st
 
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.client import WorkerEngine
-from kajiya.inference.protocol import ContextLengthError, EngineSettings, RequestError
+from kajiya.inference.protocol import (
+    Constraint,
+    ConstraintKind,
+    ContextLengthError,
+    EngineSettings,
+    RequestError,
+)
 from kajiya.tokenizer.chat import ChatTokenizer
 from kajiya.tokenizer.messages import Message
 from support.asking import HELLO, chunks_of, request, said
@@ -123,6 +130,29 @@ async def test_a_seed_repeats_and_another_differs(engine: WorkerEngine) -> None:
 
     assert await sampled(1) == await sampled(1)
     assert await sampled(1) != await sampled(2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "pattern"),
+    [
+        ("choice", '["yes", "no"]', "yes|no"),
+        ("json_schema", '{"enum": ["a", 5]}', '"a"|5'),
+        ("regex", "[0-9]{4}", "[0-9]{4}"),
+        ("grammar", 'root ::= "x" [0-9]', "x[0-9]"),
+    ],
+)
+async def test_an_answer_has_the_form_that_was_asked_for_or_is_refused(
+    engine: WorkerEngine, kind: ConstraintKind, value: str, pattern: str
+) -> None:
+    wanted = {"constraint": Constraint(kind=kind, value=value), "max_tokens": 50}
+    if kind not in engine.capabilities.constraints:
+        with pytest.raises(RequestError):
+            await said(engine, **wanted)
+        return
+    for seed in range(3):
+        chunks = await chunks_of(engine, **wanted, temperature=1, seed=seed)
+        assert re.fullmatch(pattern, "".join(chunk.text for chunk in chunks))
+        assert chunks[-1].finish_reason == "stop"
 
 
 async def test_many_requests_share_the_slots(engine: WorkerEngine) -> None:

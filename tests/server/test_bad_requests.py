@@ -46,7 +46,12 @@ def error_of(response: Any) -> dict[str, Any]:
         ({"tool_choice": "required"}, "tool_choice"),
         ({"logit_bias": {"1": 5}}, "logit_bias"),
         ({"logprobs": True}, "logprobs"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": {"type": "json_object", "schema": {}}}, "response_format.schema"),
+        ({"structured_outputs": {}}, "structured_outputs"),
+        ({"structured_outputs": {"regex": "a", "choice": ["b"]}}, "structured_outputs"),
+        ({"structured_outputs": {"regex": "a"}}, "response_format"),  # llama.cpp has no such form
         ({"prompt": "x"}, "prompt"),
         ({"invented": 1}, "invented"),
         ({"messages": []}, "messages"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import json
+from typing import Any, Literal
 
 import openai
+import pydantic
 import pytest
 
 from kajiya.inference.bundle import ServableModel
@@ -50,6 +52,28 @@ def test_whole_answer_with_usage_of_our_tokenizer(
     assert answer.usage.prompt_tokens == prompt
     assert answer.usage.completion_tokens == 30
     assert answer.usage.total_tokens == prompt + 30
+
+
+class Verdict(pydantic.BaseModel):
+    """What a client may want to get back."""
+
+    word: Literal["yes", "no"]
+    sure: bool
+
+
+def test_an_answer_of_the_form_that_the_client_wants(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.parse(**GREEDY, response_format=Verdict, max_tokens=60)
+    assert isinstance(answer.choices[0].message.parsed, Verdict)
+    assert answer.choices[0].finish_reason == "stop"
+    extra = {"structured_outputs": {"choice": ["賛成", "反対"]}}
+    chosen = client.chat.completions.create(**GREEDY, max_tokens=20, extra_body=extra)
+    assert chosen.choices[0].message.content in ("賛成", "反対")
+    some = client.chat.completions.create(
+        **GREEDY, max_tokens=2000, response_format={"type": "json_object"}, seed=1
+    )
+    text = some.choices[0].message.content or ""
+    assert text.lstrip().startswith("{")
+    assert some.choices[0].finish_reason == "length" or isinstance(json.loads(text), dict)
 
 
 def test_a_stream_is_the_same_answer_in_pieces(client: openai.OpenAI) -> None:

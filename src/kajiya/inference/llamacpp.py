@@ -6,6 +6,7 @@ Blocks its caller and belongs in a worker process: a damaged file can end the wh
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import tempfile
@@ -18,6 +19,7 @@ from kajiya.core.hardware import physical_cores
 from kajiya.core.language import tr
 from kajiya.inference.protocol import (
     Capabilities,
+    ConstraintError,
     EngineSettings,
     FinishReason,
     GenerateChunk,
@@ -56,6 +58,7 @@ class LlamaCpp:
             context_length=min(settings.context_length, context_length),
             slots=settings.slots,
             adapters=tuple(adapters),
+            constraints=("json_schema", "choice", "grammar"),
         )
         params = xllamacpp.CommonParams()
         params.model.path = str(base)
@@ -142,6 +145,7 @@ class LlamaCpp:
             "repeat_last_n": self.capabilities.context_length,
             "seed": _RANDOM_SEED if request.seed is None else request.seed % _RANDOM_SEED,
             "stop": list(request.stop),
+            **_constraint(request),
         }
 
     def _scales(self, wanted: Sequence[tuple[str, float]]) -> list[dict[str, float]]:
@@ -156,6 +160,34 @@ class LlamaCpp:
                 )
             scales[name] += scale
         return [{"id": self._adapters[name], "scale": scale} for name, scale in scales.items()]
+
+
+def _constraint(request: GenerateRequest) -> dict[str, Any]:
+    """The form of the answer in llama.cpp's terms; `ConstraintError` if it has none for it."""
+    wanted = request.constraint
+    if wanted is None:
+        return {}
+    try:
+        if wanted.kind == "json_schema":
+            return {"json_schema": json.loads(wanted.value)}
+        if wanted.kind == "choice":
+            texts = [json.dumps(text, ensure_ascii=False) for text in json.loads(wanted.value)]
+            return {"grammar": f"root ::= {' | '.join(texts)}"}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ConstraintError(
+            tr(
+                f"{wanted.kind}: not valid JSON ({error})",
+                f"{wanted.kind}: JSON として読めません ({error})",
+            )
+        ) from None
+    if wanted.kind == "grammar":
+        return {"grammar": wanted.value}
+    raise ConstraintError(
+        tr(
+            f"the engine of this model takes no constraint of the kind {wanted.kind}",
+            f"このモデルのエンジンは {wanted.kind} の指定に対応していません",
+        )
+    )
 
 
 def _short_folder() -> str | None:

@@ -17,6 +17,7 @@ from kajiya.core.language import tr
 from kajiya.tokenizer.messages import Message
 
 FinishReason = Literal["stop", "length"]
+ConstraintKind = Literal["json_schema", "regex", "choice", "grammar"]
 
 
 class RequestError(KajiyaError):
@@ -31,6 +32,12 @@ class ContextLengthError(RequestError):
     code = "context_length"
 
 
+class ConstraintError(RequestError):
+    """The form that the answer is to have cannot be read, or not by this engine."""
+
+    code = "constraint"
+
+
 class BusyError(KajiyaError):
     """Too many requests are waiting already; the same request may be answered later."""
 
@@ -39,6 +46,15 @@ class BusyError(KajiyaError):
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Constraint(_Value):
+    """What the answer must be: a JSON document of a schema, a match of a regular expression, one of some
+    texts (each in its JSON form: `["はい","いいえ"]`), or a text of a grammar in Lark or GBNF.
+    """
+
+    kind: ConstraintKind
+    value: str
 
 
 class GenerateRequest(_Value):
@@ -65,6 +81,7 @@ class GenerateRequest(_Value):
     presence_penalty: float = Field(0.0, ge=-2, le=2)
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    constraint: Constraint | None = None
     reuse_prompt: bool = True
 
     @model_validator(mode="after")
@@ -102,11 +119,15 @@ class GenerateChunk(_Value):
 
 
 class Capabilities(_Value):
-    """What a loaded engine offers: tokens a request may take in all, and requests at a time."""
+    """What a loaded engine offers: tokens a request may take in all, and requests at a time.
+
+    A request for anything that is not listed is refused with `RequestError`.
+    """
 
     context_length: int
     slots: int
     adapters: tuple[str, ...] = ()
+    constraints: tuple[ConstraintKind, ...] = ()
 
 
 class EngineSettings(Config):

@@ -10,6 +10,7 @@ from kajiya.core.errors import EngineError, KajiyaError
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.protocol import (
     Capabilities,
+    ConstraintError,
     ContextLengthError,
     EngineSettings,
     GenerateChunk,
@@ -84,7 +85,8 @@ class Failed(_Message):
     def error(self) -> KajiyaError:
         """The error to raise on this side."""
         kind = next(
-            (k for k in (RequestError, ContextLengthError) if k.code == self.code), EngineError
+            (k for k in (RequestError, ContextLengthError, ConstraintError) if k.code == self.code),
+            EngineError,
         )
         return kind(self.message, where=self.where, fix=self.fix)
 

@@ -6,12 +6,14 @@ it has the value that changes nothing. Parameters that are only for the provider
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
 from kajiya.core.language import tr
+from kajiya.inference.protocol import Constraint
 from kajiya.server.errors import ApiError
 from kajiya.tokenizer.messages import Message
 
@@ -29,7 +31,6 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "parallel_tool_calls": (True, False),
     "prediction": (),
     "reasoning_effort": (),
-    "response_format": ({"type": "text"},),
     "service_tier": ("auto", "default"),
     "store": (False,),
     "suffix": ("",),
@@ -52,6 +53,61 @@ class StreamOptions(_Body):
     include_obfuscation: bool | None = None
 
 
+class JsonSchema(_Body):
+    """A schema with a name, as OpenAI's clients send it. It is always followed, `strict` or not."""
+
+    name: str = Field(max_length=64)
+    description: str | None = None
+    schema_: dict[str, Any] = Field(default_factory=lambda: {"type": "object"}, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(_Body):
+    """`text`, any JSON object, or JSON of a schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    @model_validator(mode="after")
+    def _has_schema(self) -> Self:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise ValueError("json_schema goes with the type json_schema, and only with that")
+        return self
+
+    def constraint(self) -> Constraint | None:
+        """What the engine is told; None for text."""
+        if self.type == "text":
+            return None
+        schema = self.json_schema.schema_ if self.json_schema else {"type": "object"}
+        return Constraint(kind="json_schema", value=json.dumps(schema, ensure_ascii=False))
+
+
+class StructuredOutputs(_Body):
+    """An extension that vLLM has too: exactly one of these."""
+
+    json_: dict[str, Any] | None = Field(None, alias="json")
+    regex: str | None = None
+    choice: list[str] | None = Field(None, min_length=1, max_length=1000)
+    grammar: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = (self.json_, self.regex, self.choice, self.grammar)
+        if sum(value is not None for value in given) != 1:
+            raise ValueError("exactly one of json, regex, choice and grammar is wanted")
+        return self
+
+    def constraint(self) -> Constraint:
+        """What the engine is told."""
+        if self.json_ is not None:
+            return Constraint(kind="json_schema", value=json.dumps(self.json_, ensure_ascii=False))
+        if self.choice is not None:
+            return Constraint(kind="choice", value=json.dumps(self.choice, ensure_ascii=False))
+        if self.regex is not None:
+            return Constraint(kind="regex", value=self.regex)
+        return Constraint(kind="grammar", value=self.grammar or "")
+
+
 class _Generation(_Body):
     """What both kinds of request share. `min_p` is an extension that other servers have too."""
 
@@ -67,9 +123,13 @@ class _Generation(_Body):
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     seed: int | None = None
     max_tokens: int | None = Field(None, ge=1)
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.structured_outputs and self.response_format:
+            raise ValueError("response_format and structured_outputs exclude each other")
         if not 0 <= len(self.stops) <= 4 or not all(0 < len(stop) <= 1000 for stop in self.stops):
             raise ValueError("stop: up to 4 strings, none empty or longer than 1000 characters")
         if self.stream_options and not self.stream:
@@ -86,6 +146,12 @@ class _Generation(_Body):
     def choices(self) -> int:
         """Answers wanted for each prompt."""
         return self.n or 1
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """The form that the answer must have."""
+        wanted = self.structured_outputs or self.response_format
+        return wanted.constraint() if wanted else None
 
     @property
     def with_usage(self) -> bool:

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 
 from kajiya.core.errors import EngineError, KajiyaError
 from kajiya.core.language import tr
-from kajiya.inference.protocol import BusyError, ContextLengthError, RequestError
+from kajiya.inference.protocol import BusyError, ConstraintError, ContextLengthError, RequestError
 
 # A short answer on a laptop takes about this long.
 _RETRY_SECONDS = 5
@@ -56,6 +56,8 @@ def as_api_error(error: Exception) -> ApiError:
     """Any error as one to send. What only the owner of the machine should read goes to the log."""
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, ConstraintError):
+        return ApiError(400, _sentence(error), code="invalid_value", param="response_format")
     if isinstance(error, RequestError):
         code = (
             "context_length_exceeded" if isinstance(error, ContextLengthError) else "invalid_prompt"

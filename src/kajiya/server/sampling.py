@@ -39,6 +39,7 @@ def engine_requests(
         "adapters": served.model.mixture(),
         "max_tokens": max_tokens,
         "stop": body.stops,
+        "constraint": body.constraint,
         # Asked for the same twice, these must give the same twice.
         "reuse_prompt": body.temperature != 0 and body.seed is None,
         **given,

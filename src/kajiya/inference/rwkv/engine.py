@@ -18,6 +18,7 @@ import torch
 from kajiya.core.errors import EngineError, KajiyaError
 from kajiya.core.hardware import physical_cores
 from kajiya.core.language import tr
+from kajiya.inference.constraint import KINDS, Constraints
 from kajiya.inference.protocol import (
     Capabilities,
     EngineSettings,
@@ -75,8 +76,14 @@ class RwkvEngine:
         self._loras = LoraAdapters(adapters, self._model)
         self._tokenizer = ChatTokenizer.load(folder)
         self._pieces = token_bytes(self._tokenizer.tokenizer)
+        self._constraints = Constraints(
+            self._pieces, config.vocab_size, self._tokenizer.stop_ids, self._tokenizer.encode
+        )
         self.capabilities = Capabilities(
-            context_length=settings.context_length, slots=settings.slots, adapters=tuple(adapters)
+            context_length=settings.context_length,
+            slots=settings.slots,
+            adapters=tuple(adapters),
+            constraints=KINDS,
         )
         self._states = States(
             settings.slots, config.num_hidden_layers, config.hidden_size, config.head_size
@@ -106,7 +113,8 @@ class RwkvEngine:
         room = self.room(tokens)
         self._check(tokens)
         chat = request.messages is not None
-        ends = [self._tokenizer.stop_text] if chat else []
+        # A text of a form ends by its form: an empty line in it is no end.
+        ends = [self._tokenizer.stop_text] if chat and request.constraint is None else []
         pending = Pending(
             prompt=tuple(tokens),
             mixture=request.adapters,
@@ -117,6 +125,9 @@ class RwkvEngine:
             writer=TextWriter(self._pieces, [*request.stop, *ends]),
             on_chunk=on_chunk,
             reuse=request.reuse_prompt,
+            matcher=None
+            if request.constraint is None
+            else self._constraints.open(request.constraint),
             state=self._initial.mixed(request.adapters),
         )
         if not self._scheduler.add(pending):
@@ -244,6 +255,9 @@ class RwkvEngine:
 
     def _choose(self, members: Sequence[Pending], logits: Any) -> Any:
         """The next token of each, `[batch]`, from `logits` `[batch, vocabulary]`."""
+        for member, row in zip(members, logits, strict=True):
+            if member.matcher is not None:
+                member.matcher.rule_out(row)
         settings = [m.sampler.prepare(row) for m, row in zip(members, logits, strict=True)]
         tokens = np.zeros(len(members), np.int64)
         self._team.run(choose, logits, np.array(settings), tokens)

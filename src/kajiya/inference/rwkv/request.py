@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kajiya.inference.protocol import FinishReason, GenerateChunk, Usage
+from kajiya.inference.constraint import Matcher
+from kajiya.inference.protocol import ConstraintError, FinishReason, GenerateChunk, Usage
 from kajiya.inference.sampling import Sampler
 from kajiya.inference.text import TextWriter
 from kajiya.models.recurrent.state import RecurrentState
@@ -34,6 +35,7 @@ class Pending:
     writer: TextWriter
     on_chunk: Callable[[GenerateChunk], bool]
     reuse: bool
+    matcher: Matcher | None = None
     read: int = 0
     parting: int = 0
     state: RecurrentState | None = None
@@ -47,11 +49,18 @@ class Pending:
         """Take the next token and pass on what can be shown; whether this was the last."""
         self.written.append(token)
         self.sampler.chose(token)
+        if self.matcher is not None:
+            self.matcher.take(token)
+            if self.matcher.failure:
+                self.error = ConstraintError(self.matcher.failure)
+                return True
         if token in self.stop_ids:
             return self._finish("stop", self.writer.end())
         text = self.writer.write(token)
         if self.writer.stopped:
             return self._finish("stop", text)
+        if self.matcher is not None and self.matcher.complete:
+            return self._finish("stop", text + self.writer.end())
         if len(self.written) >= self.room:
             return self._finish("length", text + self.writer.end())
         self.cancelled |= self.on_chunk(GenerateChunk(text=text))

@@ -11,9 +11,11 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from kajiya.inference.rwkv.team import meet
-from kajiya.inference.rwkv.tiles import tile
+from kajiya.inference.rwkv.tiles import WIDE_LANES, integer_tile, multiplies_integers, tile
 from kajiya.inference.rwkv.weights import VECTORS, Weights
 from kajiya.models.compiled import exp, inlined, loop, sigmoid, wide
 
@@ -24,6 +26,8 @@ _ROWS = 4
 
 _tile_4x4, _tile_4x2, _tile_4x1 = tile(4, 4), tile(4, 2), tile(4, 1)
 _tile_1x4, _tile_1x2, _tile_1x1 = tile(1, 4), tile(1, 2), tile(1, 1)
+_integers_4x4, _integers_4x2 = integer_tile(4, 4), integer_tile(4, 2)
+_integers_4x1, _integers_1x1 = integer_tile(4, 1), integer_tile(1, 1)
 
 (
     _LN1_GAIN,
@@ -142,6 +146,73 @@ def _product(w: Any, factor: Any, x: Any, batch: int, out: Any, first: int, last
                     out[b + s, i + row] = sums[row * vectors + s] * factor[i + row]
             b += vectors
         i += _ROWS if four else 1
+
+
+@loop
+def _quantise(x: Any, q: Any, scale: Any) -> None:
+    """`x` ≈ scale[b] · q[b] in 16-bit integers, small enough for sums of 127 times them in 32 bits."""
+    batch, columns = q.shape
+    most = np.float32(min(32767, (2**31 - 1) // (127 * columns)))
+    for b in range(batch):
+        largest = _TINY
+        for j in range(columns):
+            largest = max(largest, abs(x[b, j]))
+        scale[b] = largest / most
+        inverse = most / largest
+        for j in range(columns):
+            q[b, j] = np.int16(np.rint(x[b, j] * inverse))
+
+
+@loop
+def _integer_product(
+    w: Any, factor: Any, x: Any, batch: int, out: Any, first: int, last: int
+) -> None:
+    """As `_product`, for 8-bit `w`, with `x` rounded to some 13 bits."""
+    q, scale = np.empty((batch, w.shape[1]), np.int16), np.empty(batch, np.float32)
+    _quantise(x, q, scale)
+    sums = np.empty(16, np.int32)
+    whole = first + (last - first) // _ROWS * _ROWS
+    for i in range(first, whole, _ROWS):
+        b = 0
+        while b < batch:
+            if batch - b >= 4:
+                vectors = 4
+                _integers_4x4(w, i, q, b, sums)
+            elif batch - b >= 2:
+                vectors = 2
+                _integers_4x2(w, i, q, b, sums)
+            else:
+                vectors = 1
+                _integers_4x1(w, i, q, b, sums)
+            for row in range(_ROWS):
+                for s in range(vectors):
+                    total = np.float32(sums[row * vectors + s])
+                    out[b + s, i + row] = total * factor[i + row] * scale[b + s]
+            b += vectors
+    for i in range(whole, last):
+        for b in range(batch):
+            _integers_1x1(w, i, q, b, sums)
+            out[b, i] = np.float32(sums[0]) * factor[i] * scale[b]
+
+
+def _multiply(w, factor, x, batch, out, first, last):
+    """`_integer_product` where the weights have 8 bits and the processor is made for it, or `_product`."""
+
+
+@overload(_multiply)
+def _fastest_product(w, factor, x, batch, out, first, last):
+    if w.dtype != types.int8 or not multiplies_integers():
+        return lambda w, factor, x, batch, out, first, last: _product(
+            w, factor, x, batch, out, first, last
+        )
+
+    def chosen(w, factor, x, batch, out, first, last):
+        if w.shape[1] % WIDE_LANES == 0:
+            _integer_product(w, factor, x, batch, out, first, last)
+        else:
+            _product(w, factor, x, batch, out, first, last)
+
+    return chosen
 
 
 @loop
@@ -366,13 +437,13 @@ def step(
         meet(counters, members)
         one, end = _share(width, member, members)
         w = weights.r
-        _product(w.values[layer], w.factor[layer], m.mixed[0], batch, m.r, one, end)
+        _multiply(w.values[layer], w.factor[layer], m.mixed[0], batch, m.r, one, end)
         _adapt(loras.r_a, loras.r_b, layer, shares, m.mixed[0], m.r, one, end)
         w = weights.k
-        _product(w.values[layer], w.factor[layer], m.mixed[1], batch, m.k, one, end)
+        _multiply(w.values[layer], w.factor[layer], m.mixed[1], batch, m.k, one, end)
         _adapt(loras.k_a, loras.k_b, layer, shares, m.mixed[1], m.k, one, end)
         w = weights.v
-        _product(w.values[layer], w.factor[layer], m.mixed[2], batch, m.v, one, end)
+        _multiply(w.values[layer], w.factor[layer], m.mixed[2], batch, m.v, one, end)
         _adapt(loras.v_a, loras.v_b, layer, shares, m.mixed[2], m.v, one, end)
         w = weights.w1
         one, end = _share(m.low_w.shape[1], member, members)
@@ -404,7 +475,7 @@ def step(
         meet(counters, members)
         one, end = _share(width, member, members)
         w = weights.output
-        _product(w.values[layer], w.factor[layer], m.y, batch, more, one, end)
+        _multiply(w.values[layer], w.factor[layer], m.y, batch, more, one, end)
         _add(m.x, more, batch, one, end)
         _adapt(loras.output_a, loras.output_b, layer, shares, m.y, m.x, one, end)
         meet(counters, members)
@@ -412,20 +483,20 @@ def step(
         meet(counters, members)
         one, end = _share(m.inner.shape[1], member, members)
         w = weights.ffn_key
-        _product(w.values[layer], w.factor[layer], m.mixed[0], batch, m.inner, one, end)
+        _multiply(w.values[layer], w.factor[layer], m.mixed[0], batch, m.inner, one, end)
         _adapt(loras.ffn_key_a, loras.ffn_key_b, layer, shares, m.mixed[0], m.inner, one, end)
         _squared_relu(m.inner, batch, one, end)
         meet(counters, members)
         one, end = _share(width, member, members)
         w = weights.ffn_value
-        _product(w.values[layer], w.factor[layer], m.inner, batch, more, one, end)
+        _multiply(w.values[layer], w.factor[layer], m.inner, batch, more, one, end)
         _add(m.x, more, batch, one, end)
         _adapt(loras.ffn_value_a, loras.ffn_value_b, layer, shares, m.inner, m.x, one, end)
         meet(counters, members)
     finish(weights, m, batch, member, members)
     meet(counters, members)
     one, end = _share(m.logits.shape[1], member, members)
-    _product(weights.head.values[0], weights.head.factor[0], m.y, batch, m.logits, one, end)
+    _multiply(weights.head.values[0], weights.head.factor[0], m.y, batch, m.logits, one, end)
 
 
 @loop

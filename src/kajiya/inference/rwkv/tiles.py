@@ -7,22 +7,39 @@ computed beside: a sequence gets the same numbers alone and in a full batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-LANES = 16  # columns a turn: matrices have a multiple of this many
-_I8, _I32, _I64, _F32 = (
-    ir.IntType(8),
-    ir.IntType(32),
-    ir.IntType(64),
-    ir.FloatType(),
-)
-_VECTOR = ir.VectorType(_F32, LANES)
+LANES = 16  # matrices have a multiple of this many columns
+WIDE_LANES = 32  # and for products of integers of this many
+_I8, _I16, _I32, _I64, _F32 = (*map(ir.IntType, (8, 16, 32, 64)), ir.FloatType())
+_FLOATS, _INTS = ir.VectorType(_F32, LANES), ir.VectorType(_I32, LANES)
+
+
+def multiplies_integers() -> bool:
+    """Whether this processor adds up products of 16-bit integers in one instruction (AVX-512 VNNI)."""
+    features = binding.get_host_cpu_features()
+    return bool(features.get("avx512vnni") and features.get("avx512bw"))
+
+
+class _Kind(Protocol):
+    """How one kind of product is computed, `lanes` columns at a time."""
+
+    lanes: int
+    sums: Any  # the type of the partial sums
+
+    def load(self, builder: Any, address: Any) -> Any:
+        """What stands at `address`, of a matrix or a vector, ready to be multiplied."""
+
+    def add(self, builder: Any, total: Any, w: Any, x: Any) -> Any:
+        """`total` and the products of `w` and `x`."""
+
+    def across(self, builder: Any, total: Any) -> Any:
+        """The sum of the lanes."""
 
 
 def tile(rows: int, vectors: int) -> Any:
@@ -30,7 +47,15 @@ def tile(rows: int, vectors: int) -> Any:
 
     For `w` `[n, columns]` of float32 or int8, `x` `[batch, columns]` and `out` of float32, all contiguous.
     """
+    return _tile(_Floats(), rows, vectors)
 
+
+def integer_tile(rows: int, vectors: int) -> Any:
+    """The same for `w` of int8, `x` of int16 and `out` of int32; sums must fit into 32 bits."""
+    return _tile(_Integers(), rows, vectors)
+
+
+def _tile(kind: _Kind, rows: int, vectors: int) -> Any:
     @intrinsic
     def dots(context: Any, w: Any, i: Any, x: Any, b: Any, out: Any) -> Any:
         signature = types.void(w, types.intp, x, types.intp, out)
@@ -43,10 +68,9 @@ def tile(rows: int, vectors: int) -> Any:
             columns = builder.extract_value(matrix.shape, 1)
             row = _addresses(builder, matrix.data, columns, args[1], rows)
             vector = _addresses(builder, batch.data, columns, args[3], vectors)
-            sums = _loop(builder, columns, row, vector, _load_as_float)
-            for index, total in enumerate(sums):
+            for index, total in enumerate(_loop(builder, kind, columns, row, vector)):
                 place = builder.gep(result.data, [_I64(index)])
-                builder.store(_across(builder, total), place)
+                builder.store(kind.across(builder, total), place)
             return context.get_dummy_value()
 
         return signature, generate
@@ -62,15 +86,9 @@ def _addresses(builder: Any, data: Any, columns: Any, first: Any, count: int) ->
 
 
 def _loop(
-    builder: Any,
-    columns: Any,
-    rows: list[Any],
-    vectors: list[Any],
-    load: Callable[[Any, Any], Any],
+    builder: Any, kind: _Kind, columns: Any, rows: list[Any], vectors: list[Any]
 ) -> list[Any]:
-    """The sums, one vector of partial sums for each row and vector."""
-    kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-    fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
+    """The partial sums for each row and vector."""
     before = builder.basic_block
     body = builder.append_basic_block("columns")
     after = builder.append_basic_block("summed")
@@ -80,18 +98,18 @@ def _loop(
     j.add_incoming(_I64(0), before)
     sums = []
     for _ in range(len(rows) * len(vectors)):
-        total = builder.phi(_VECTOR)
-        total.add_incoming(ir.Constant(_VECTOR, [0.0] * LANES), before)
+        total = builder.phi(kind.sums)
+        total.add_incoming(ir.Constant(kind.sums, [0] * LANES), before)
         sums.append(total)
-    loaded = [load(builder, builder.gep(vector, [j])) for vector in vectors]
+    loaded = [kind.load(builder, builder.gep(vector, [j])) for vector in vectors]
     grown = []
     ahead = builder.add(j, builder.mul(columns, _I64(len(rows))))  # the same place of the next rows
     for n, row in enumerate(rows):
         _fetch(builder, builder.gep(row, [ahead]))
-        weights = load(builder, builder.gep(row, [j]))
+        weights = kind.load(builder, builder.gep(row, [j]))
         for s, x in enumerate(loaded):
-            grown.append(builder.call(fma, [weights, x, sums[n * len(vectors) + s]]))
-    following = builder.add(j, _I64(LANES))
+            grown.append(kind.add(builder, sums[n * len(vectors) + s], weights, x))
+    following = builder.add(j, _I64(kind.lanes))
     j.add_incoming(following, body)
     for total, new in zip(sums, grown, strict=True):
         total.add_incoming(new, body)
@@ -101,37 +119,66 @@ def _loop(
 
 
 def _fetch(builder: Any, address: Any) -> None:
-    """Have the memory at `address` brought near, which reading one row after the other does not."""
+    """Have the memory at `address` brought near, which reading four rows at once does not."""
     pointer = builder.bitcast(address, _I8.as_pointer())
-    kind = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
-    prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(prefetch, [pointer, _I32(0), _I32(2), _I32(1)])
+    arguments = [pointer, _I32(0), _I32(2), _I32(1)]
+    _call(builder, "llvm.prefetch.p0", ir.VoidType(), arguments)
 
 
-def _load_as_float(builder: Any, address: Any) -> Any:
-    """Sixteen elements as float32, whatever they are in memory."""
-    element = address.type.pointee
-    pointer = builder.bitcast(address, ir.VectorType(element, LANES).as_pointer())
-    values = builder.load(pointer, align=1 if element == _I8 else 4)
-    if element == _I8:
-        wide = builder.sext(values, ir.VectorType(_I32, LANES))
-        return builder.sitofp(wide, _VECTOR)
-    return values
+def _call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    """One of LLVM's own functions."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
 
-def _across(builder: Any, vector: Any) -> Any:
-    """The sum of the lanes, halves first."""
-    width = LANES
-    while width > 1:
-        width //= 2
-        undefined = ir.Constant(vector.type, ir.Undefined)
-        low, high = (
-            builder.shuffle_vector(
-                vector,
-                undefined,
-                ir.Constant(ir.VectorType(_I32, width), [start + n for n in range(width)]),
+def _loaded(builder: Any, address: Any, lanes: int, align: int) -> Any:
+    kind = ir.VectorType(address.type.pointee, lanes)
+    return builder.load(builder.bitcast(address, kind.as_pointer()), align=align)
+
+
+class _Floats:
+    """Multiplied and added in float32, whatever is in memory."""
+
+    lanes, sums = LANES, _FLOATS
+
+    def load(self, builder: Any, address: Any) -> Any:
+        if address.type.pointee == _I8:
+            return builder.sitofp(builder.sext(_loaded(builder, address, LANES, 1), _INTS), _FLOATS)
+        return _loaded(builder, address, LANES, 4)
+
+    def add(self, builder: Any, total: Any, w: Any, x: Any) -> Any:
+        return _call(builder, f"llvm.fma.v{LANES}f32", _FLOATS, [w, x, total])
+
+    def across(self, builder: Any, total: Any) -> Any:
+        width = LANES
+        while width > 1:
+            width //= 2
+            nothing = ir.Constant(total.type, ir.Undefined)
+            low, high = (
+                builder.shuffle_vector(
+                    total,
+                    nothing,
+                    ir.Constant(ir.VectorType(_I32, width), [start + n for n in range(width)]),
+                )
+                for start in (0, width)
             )
-            for start in (0, width)
-        )
-        vector = builder.fadd(low, high)
-    return builder.extract_element(vector, _I32(0))
+            total = builder.fadd(low, high)
+        return builder.extract_element(total, _I32(0))
+
+
+class _Integers:
+    """16-bit integers, their products added to 32-bit sums in pairs."""
+
+    lanes, sums = WIDE_LANES, _INTS
+
+    def load(self, builder: Any, address: Any) -> Any:
+        values = _loaded(builder, address, WIDE_LANES, 1)
+        if address.type.pointee == _I8:
+            values = builder.sext(values, ir.VectorType(_I16, WIDE_LANES))
+        return builder.bitcast(values, _INTS)
+
+    def add(self, builder: Any, total: Any, w: Any, x: Any) -> Any:
+        return _call(builder, "llvm.x86.avx512.vpdpwssd.512", _INTS, [total, w, x])
+
+    def across(self, builder: Any, total: Any) -> Any:
+        return _call(builder, f"llvm.vector.reduce.add.v{LANES}i32", _I32, [total])

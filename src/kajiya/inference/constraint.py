@@ -1,0 +1,154 @@
+"""Answers that must have a form: at each token, which tokens can still lead to one (by llguidance)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, get_args
+from urllib.parse import quote
+
+import numpy as np
+from llguidance import LLMatcher, LLTokenizer
+from llguidance.gbnf_to_lark import any_to_lark
+
+from kajiya.core.language import tr
+from kajiya.inference.protocol import Constraint, ConstraintError, ConstraintKind
+from kajiya.models.compiled import loop
+
+KINDS: tuple[ConstraintKind, ...] = get_args(ConstraintKind)
+_URI = "%#/:?&=$~@!+,;()*'"  # characters that may stand in a URI as they are
+# No blanks but those of JSON's usual separators: a small model that may write blanks can go on for ever.
+_JSON = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+
+
+class Constraints:
+    """Opens matchers for one vocabulary.
+
+    `pieces` are the tokens' bytes (empty for special ones), `vocab_size` the model's number of logits,
+    `ends` the tokens that end an answer, `encode` the tokenizer.
+    """
+
+    def __init__(
+        self,
+        pieces: Sequence[bytes],
+        vocab_size: int,
+        ends: Iterable[int],
+        encode: Callable[[str], list[int]],
+    ) -> None:
+        self._words = -(-vocab_size // 32)
+        known = sorted(ends) or [
+            0
+        ]  # one is asked for; without any, an answer ends by its form alone
+        vocabulary = _Vocabulary(pieces, vocab_size, known, encode)
+        self._tokenizer = LLTokenizer(vocabulary, n_vocab=vocab_size, eos_token=known)
+
+    def open(self, constraint: Constraint) -> Matcher:
+        """A matcher at the beginning of an answer; `ConstraintError` if the constraint cannot be read."""
+        matcher = LLMatcher(self._tokenizer, _grammar(constraint), log_level=0)
+        if matcher.is_error():
+            raise _unreadable(constraint, matcher.get_error())
+        return Matcher(matcher, self._words)
+
+
+class Matcher:
+    """How far one answer is."""
+
+    def __init__(self, matcher: LLMatcher, words: int) -> None:
+        self._matcher = matcher
+        self._mask = np.zeros(words, np.int32)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing can follow."""
+        return bool(self._matcher.is_stopped())
+
+    @property
+    def failure(self) -> str:
+        """Why it cannot go on, such as a grammar that became too large; usually empty."""
+        return str(self._matcher.get_error())
+
+    def rule_out(self, logits: Any) -> None:
+        """Set the `logits` `[vocabulary]` of tokens that lead nowhere to -inf."""
+        if not self._matcher.is_error():
+            self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
+            _apply(self._mask, logits)
+
+    def take(self, token: int) -> None:
+        """The next token of the answer."""
+        self._matcher.consume_token(token)
+
+
+@loop
+def _apply(mask: Any, logits: Any) -> None:
+    for j in range(len(logits)):
+        if not (mask[j >> 5] >> (j & 31)) & 1:
+            logits[j] = -np.inf
+
+
+class _Vocabulary:
+    """A vocabulary as llguidance takes it."""
+
+    is_tokenizer_wrapper = True
+    bos_token_id = None
+
+    def __init__(
+        self,
+        pieces: Sequence[bytes],
+        vocab_size: int,
+        ends: list[int],
+        encode: Callable[[str], list[int]],
+    ) -> None:
+        missing = [b""] * (vocab_size - len(pieces))
+        self.tokens = [*pieces[:vocab_size], *missing]
+        self.eos_token_id = ends[0]
+        self.special_token_ids = [i for i, piece in enumerate(self.tokens) if not piece]
+        self._encode = encode
+
+    def __call__(self, text: str) -> list[int]:
+        return self._encode(text)
+
+
+def _grammar(constraint: Constraint) -> str:
+    try:
+        if constraint.kind == "json_schema":
+            schema = _with_quoted_references(json.loads(constraint.value))
+            return str(LLMatcher.grammar_from_json_schema(schema, defaults=_JSON))
+        if constraint.kind == "regex":
+            return str(LLMatcher.grammar_from_regex(constraint.value))
+        if constraint.kind == "choice":
+            choices = _texts(json.loads(constraint.value))
+            rule = " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
+            return str(LLMatcher.grammar_from_lark(f"start: {rule}"))
+        return str(LLMatcher.grammar_from_lark(any_to_lark(constraint.value)))
+    except Exception as error:  # the converter of grammars raises plain ones
+        raise _unreadable(constraint, str(error)) from None
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
+        return value
+    raise ValueError(tr("a list of texts is expected", "文章の一覧が必要です"))
+
+
+def _with_quoted_references(schema: Any) -> Any:
+    """`schema` with its `$ref` as URIs: `#/$defs/人` is none before its bytes are written as %XX."""
+    if isinstance(schema, list):
+        return [_with_quoted_references(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: quote(value, safe=_URI)
+        if key == "$ref" and isinstance(value, str)
+        else _with_quoted_references(value)
+        for key, value in schema.items()
+    }
+
+
+def _unreadable(constraint: Constraint, reason: str) -> ConstraintError:
+    first = reason.strip().splitlines()[0] if reason.strip() else ""
+    return ConstraintError(
+        tr(
+            f"the {constraint.kind} that the answer must follow cannot be used: {first}",
+            f"回答の形の指定 ({constraint.kind}) を使えません: {first}",
+        )
+    )
