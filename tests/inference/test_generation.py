@@ -15,6 +15,7 @@ from kajiya.inference.bundle import ServableModel
 from kajiya.inference.client import WorkerEngine
 from kajiya.inference.protocol import (
     Constraint,
+    ConstraintError,
     ConstraintKind,
     ContextLengthError,
     EngineSettings,
@@ -168,6 +169,11 @@ async def test_many_requests_share_the_slots(engine: WorkerEngine) -> None:
         ({"tokens": (-5,)}, RequestError),
         ({"text": ""}, RequestError),
         ({"adapters": (("unknown", 1.0),)}, RequestError),
+        (
+            {"constraint": Constraint(kind="json_schema", value='{"type": "nonsense"}')},
+            ConstraintError,
+        ),
+        ({"constraint": Constraint(kind="choice", value="[]")}, ConstraintError),
         ({"model": "unknown"}, RequestError),
         ({"messages": ()}, RequestError),
     ],

@@ -86,3 +86,4 @@ def test_a_seed_gives_the_same_numbers_again() -> None:
 
     assert numbers(1) == numbers(1)
     assert numbers(1) != numbers(2)
+    assert numbers(-1) == numbers(-1)

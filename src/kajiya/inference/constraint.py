@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args
-from urllib.parse import quote
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
-from llguidance.gbnf_to_lark import any_to_lark
 
-from kajiya.core.language import tr
-from kajiya.inference.protocol import Constraint, ConstraintError, ConstraintKind
+from kajiya.inference.grammar import grammar_of, unreadable
+from kajiya.inference.protocol import Constraint, ConstraintKind
 from kajiya.models.compiled import loop
 
 KINDS: tuple[ConstraintKind, ...] = get_args(ConstraintKind)
-_URI = "%#/:?&=$~@!+,;()*'"  # characters that may stand in a URI as they are
-# No blanks but those of JSON's usual separators: a small model that may write blanks can go on for ever.
-_JSON = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
 
 
 class Constraints:
@@ -44,9 +38,9 @@ class Constraints:
 
     def open(self, constraint: Constraint) -> Matcher:
         """A matcher at the beginning of an answer; `ConstraintError` if the constraint cannot be read."""
-        matcher = LLMatcher(self._tokenizer, _grammar(constraint), log_level=0)
+        matcher = LLMatcher(self._tokenizer, grammar_of(constraint), log_level=0)
         if matcher.is_error():
-            raise _unreadable(constraint, matcher.get_error())
+            raise unreadable(constraint, matcher.get_error())
         return Matcher(matcher, self._words)
 
 
@@ -106,49 +100,3 @@ class _Vocabulary:
 
     def __call__(self, text: str) -> list[int]:
         return self._encode(text)
-
-
-def _grammar(constraint: Constraint) -> str:
-    try:
-        if constraint.kind == "json_schema":
-            schema = _with_quoted_references(json.loads(constraint.value))
-            return str(LLMatcher.grammar_from_json_schema(schema, defaults=_JSON))
-        if constraint.kind == "regex":
-            return str(LLMatcher.grammar_from_regex(constraint.value))
-        if constraint.kind == "choice":
-            choices = _texts(json.loads(constraint.value))
-            rule = " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
-            return str(LLMatcher.grammar_from_lark(f"start: {rule}"))
-        return str(LLMatcher.grammar_from_lark(any_to_lark(constraint.value)))
-    except Exception as error:  # the converter of grammars raises plain ones
-        raise _unreadable(constraint, str(error)) from None
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
-        return value
-    raise ValueError(tr("a list of texts is expected", "文章の一覧が必要です"))
-
-
-def _with_quoted_references(schema: Any) -> Any:
-    """`schema` with its `$ref` as URIs: `#/$defs/人` is none before its bytes are written as %XX."""
-    if isinstance(schema, list):
-        return [_with_quoted_references(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        key: quote(value, safe=_URI)
-        if key == "$ref" and isinstance(value, str)
-        else _with_quoted_references(value)
-        for key, value in schema.items()
-    }
-
-
-def _unreadable(constraint: Constraint, reason: str) -> ConstraintError:
-    first = reason.strip().splitlines()[0] if reason.strip() else ""
-    return ConstraintError(
-        tr(
-            f"the {constraint.kind} that the answer must follow cannot be used: {first}",
-            f"回答の形の指定 ({constraint.kind}) を使えません: {first}",
-        )
-    )

@@ -17,6 +17,7 @@ from typing import Any
 from kajiya.core.errors import EngineError
 from kajiya.core.hardware import physical_cores
 from kajiya.core.language import tr
+from kajiya.inference.grammar import checked_schema, texts_of
 from kajiya.inference.protocol import (
     Capabilities,
     ConstraintError,
@@ -97,6 +98,11 @@ class LlamaCpp:
                     where=str(base),
                 ) from None
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can answer: where llama.cpp fails, the process ends."""
+        return True
+
     def room(self, tokens: Sequence[int]) -> int:
         """How many tokens can follow these; `ContextLengthError` if none can."""
         return room_after(tokens, self.capabilities.context_length)
@@ -167,19 +173,11 @@ def _constraint(request: GenerateRequest) -> dict[str, Any]:
     wanted = request.constraint
     if wanted is None:
         return {}
-    try:
-        if wanted.kind == "json_schema":
-            return {"json_schema": json.loads(wanted.value)}
-        if wanted.kind == "choice":
-            texts = [json.dumps(text, ensure_ascii=False) for text in json.loads(wanted.value)]
-            return {"grammar": f"root ::= {' | '.join(texts)}"}
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ConstraintError(
-            tr(
-                f"{wanted.kind}: not valid JSON ({error})",
-                f"{wanted.kind}: JSON として読めません ({error})",
-            )
-        ) from None
+    if wanted.kind == "json_schema":
+        return {"json_schema": checked_schema(wanted)}
+    if wanted.kind == "choice":
+        texts = [json.dumps(text, ensure_ascii=False) for text in texts_of(wanted)]
+        return {"grammar": f"root ::= {' | '.join(texts)}"}
     if wanted.kind == "grammar":
         return {"grammar": wanted.value}
     raise ConstraintError(

@@ -191,6 +191,10 @@ class LocalEngine(Protocol):
     def capabilities(self) -> Capabilities:
         """What is loaded."""
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can answer at all; if not, its process is to be ended and started again."""
+
     def room(self, tokens: Sequence[int]) -> int:
         """How many tokens can follow these; `ContextLengthError` if none can."""
 

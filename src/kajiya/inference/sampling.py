@@ -16,13 +16,15 @@ from kajiya.models.compiled import exp, loop
 
 _NOTHING = np.float32(0)
 _FARTHEST = np.float32(-80)
+_COLDEST = 1e-5  # below, the largest logit is all that is left
 
 
 class Sampler:
     """What one request asks of the choice, and the tokens chosen so far."""
 
     def __init__(self, request: GenerateRequest) -> None:
-        self._random = np.random.default_rng(request.seed)
+        seed = None if request.seed is None else request.seed % 2**64
+        self._random = np.random.default_rng(seed)
         self._frequency = request.frequency_penalty
         self._presence = request.presence_penalty
         self._chosen: Counter[int] = Counter()
@@ -61,10 +63,10 @@ def choose(
             if z[j] > z[best]:
                 best = j
         tokens[row] = best
-        if temperature > 0:
+        if temperature > _COLDEST:
             total = _powers(z, z[best], np.float32(1 / temperature), powers)
             if top_p < 1:
-                tokens[row] = _draw_nucleus(powers, total, top_p, np.float32(min_p), uniform)
+                tokens[row] = _draw_nucleus(powers, total, top_p, np.float32(min_p), uniform, best)
             else:
                 tokens[row] = _draw(powers, np.float32(min_p), uniform, best)
 
@@ -99,7 +101,9 @@ def _draw(powers: Any, min_p: Any, uniform: float, best: int) -> int:
 
 
 @loop
-def _draw_nucleus(powers: Any, total: float, top_p: float, min_p: Any, uniform: float) -> Any:
+def _draw_nucleus(
+    powers: Any, total: float, top_p: float, min_p: Any, uniform: float, best: int
+) -> Any:
     """The same among the nucleus, likeliest first.
 
     All tokens below (1 - top_p) / vocabulary together have less than 1 - top_p, so none of them is in
@@ -120,4 +124,4 @@ def _draw_nucleus(powers: Any, total: float, top_p: float, min_p: Any, uniform: 
             passed += powers[j]
             if passed > goal:
                 return j
-    return order[0]
+    return best

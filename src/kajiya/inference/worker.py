@@ -159,6 +159,9 @@ class Worker:
             self._send(Failed.of(EngineError(tr("an internal error", "内部エラー")), id))
         finally:
             del self._cancelled[id]
+        if not self._loaded.engine.alive:
+            await self._writer.drain()
+            os._exit(1)  # the next request starts another process
 
     def _generate(self, id: int, tokens: list[int], request: GenerateRequest) -> None:
         cancelled = self._cancelled[id]

@@ -18,6 +18,7 @@ from kajiya.server.errors import ApiError
 from kajiya.tokenizer.messages import Message
 
 MAX_CHOICES = 8
+_LONGEST_FORM = 16_384  # characters of a grammar; of a schema four times as many
 _BOOKKEEPING = ("user", "metadata", "safety_identifier", "prompt_cache_key")
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "audio": (),
@@ -86,9 +87,9 @@ class StructuredOutputs(_Body):
     """An extension that vLLM has too: exactly one of these."""
 
     json_: dict[str, Any] | None = Field(None, alias="json")
-    regex: str | None = None
+    regex: str | None = Field(None, min_length=1, max_length=_LONGEST_FORM)
     choice: list[str] | None = Field(None, min_length=1, max_length=1000)
-    grammar: str | None = None
+    grammar: str | None = Field(None, min_length=1, max_length=_LONGEST_FORM)
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -152,6 +153,14 @@ class _Generation(_Body):
         """The form that the answer must have."""
         wanted = self.structured_outputs or self.response_format
         return wanted.constraint() if wanted else None
+
+    @model_validator(mode="after")
+    def _short_form(self) -> Self:
+        if self.constraint and len(self.constraint.value) > 4 * _LONGEST_FORM:
+            raise ValueError(
+                f"the form of the answer is longer than {4 * _LONGEST_FORM} characters"
+            )
+        return self
 
     @property
     def with_usage(self) -> bool:

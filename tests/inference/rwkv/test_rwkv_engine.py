@@ -157,7 +157,33 @@ def test_tokens_that_are_none(exact: RwkvEngine) -> None:
             ask(exact, [5, token])
 
 
-def test_an_engine_that_fails_says_so_and_takes_nothing_more(
+def test_what_fails_for_one_request_ends_no_other(
+    make_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(slots=2)
+    expected = ask(engine, [5])
+    piece = engine._read_piece
+
+    def broken(pending: Any) -> Any:
+        if pending.prompt == (6,):
+            raise RuntimeError("broken on purpose")
+        return piece(pending)
+
+    monkeypatch.setattr(engine, "_read_piece", broken)
+    with pytest.raises(EngineError):
+        ask(engine, [6])
+    assert ask(engine, [5]) == expected
+
+    def leaves_badly(chunk: GenerateChunk) -> bool:
+        raise OSError("the other end is gone")
+
+    with pytest.raises(EngineError):
+        engine.complete([5], wish(), leaves_badly)
+    assert ask(engine, [5]) == expected
+    assert engine.alive
+
+
+def test_an_engine_that_cannot_go_on_says_so_and_takes_nothing_more(
     make_engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = make_engine(slots=2)
@@ -165,8 +191,20 @@ def test_an_engine_that_fails_says_so_and_takes_nothing_more(
     def broken(*_: Any) -> Any:
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr(engine, "_read_piece", broken)
-    with pytest.raises(EngineError):
-        ask(engine, [5])
-    with pytest.raises(EngineError):
-        ask(engine, [5])
+    monkeypatch.setattr(engine._stepper, "step", broken)
+    for _ in range(2):
+        with pytest.raises(EngineError):
+            ask(engine, [5])
+    assert not engine.alive
+
+
+def test_a_vocabulary_of_any_size_smaller_than_the_width(make_engine: Any, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    folder = make_rwkv(tmp_path / "wide", hidden_size=384)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    assert model.config.vocab_size % 16
+    for prompt in prompts(3):
+        engine = make_engine(folder=folder, weights="fp32")
+        assert ask(engine, prompt) == as_text(engine, model, prompt, 12)
+    assert ask(make_engine(folder=folder, weights="int8"), [5])

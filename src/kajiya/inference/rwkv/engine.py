@@ -44,6 +44,7 @@ from kajiya.inference.rwkv.steppers import (
     TorchStepper,
 )
 from kajiya.inference.rwkv.team import Team
+from kajiya.inference.rwkv.tiles import LANES
 from kajiya.inference.rwkv.weights import pack
 from kajiya.inference.sampling import Sampler, choose
 from kajiya.inference.text import TextWriter
@@ -94,6 +95,11 @@ class RwkvEngine:
         self._scheduler = Scheduler(settings.slots)
         self._thread = threading.Thread(target=self._run, name="rwkv", daemon=True)
         self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can answer; a failure that is not one request's ends it for good."""
+        return not self._scheduler.closed
 
     def room(self, tokens: Sequence[int]) -> int:
         """How many tokens can follow these; `ContextLengthError` if none can."""
@@ -154,12 +160,14 @@ class RwkvEngine:
         self._team.close()
 
     def _best_stepper(self, settings: EngineSettings) -> Stepper:
-        if self._model.config.model_type != "rwkv7" or self._model.device.type != "cpu":
+        config = self._model.config
+        fits = config.hidden_size % LANES == config.intermediate_size % LANES == 0
+        if config.model_type != "rwkv7" or not fits:
             if self._loras.names:
                 raise EngineError(
                     tr(
-                        "LoRA is served for RWKV-7 on a CPU only",
-                        "LoRA を使えるのは CPU 上の RWKV-7 だけです",
+                        "LoRA is served for RWKV-7 only",
+                        "LoRA を使えるのは RWKV-7 だけです",
                     ),
                     where=self._loras.names[0],
                     fix=tr(
@@ -175,14 +183,14 @@ class RwkvEngine:
         few = CompiledStepper(parts)
         if exact:
             return few
-        return FastestStepper(few, MatrixStepper(self._model, parts), settings.slots)
+        return FastestStepper(few, MatrixStepper(self._model, parts), parts)
 
     def _run(self) -> None:
         try:
             while self._scheduler.wait():
                 self._write()
                 self._read()
-        except Exception:
+        except BaseException:
             traceback.print_exc()
             self._end(EngineError(tr("an internal error", "内部エラー")))
 
@@ -192,28 +200,37 @@ class RwkvEngine:
             pending.ended.set()
 
     def _read(self) -> None:
-        """The next piece of the next prompt; after the last, its first token."""
+        """The next piece of the next prompt. What fails here ends this request and no other."""
         pending = self._scheduler.reading()
         if pending is None:
             return
-        pending.cancelled |= pending.on_chunk(GenerateChunk())
-        if pending.cancelled:
+        try:
+            ended = self._read_some(pending)
+        except Exception:
+            traceback.print_exc()
+            pending.error = EngineError(tr("an internal error", "内部エラー"))
+            ended = True
+        if ended:
             self._scheduler.drop(pending)
             pending.ended.set()
-            return
+
+    def _read_some(self, pending: Pending) -> bool:
+        """A piece, and after the last the first token of the answer; whether that was all."""
+        pending.cancelled |= pending.on_chunk(GenerateChunk())
+        if pending.cancelled:
+            return True
         if pending.reuse and pending.read == 0:
             self._recall(pending)
         logits = self._read_piece(pending)
         if pending.read < len(pending.prompt):
-            return
+            return False
         assert pending.state is not None
         if pending.add(int(self._choose([pending], logits)[0])):
-            self._scheduler.drop(pending)
-            pending.ended.set()
-            return
+            return True
         self._scheduler.join(pending)
         self._states.put(pending.slot, pending.state)
         pending.state = None
+        return False
 
     def _recall(self, pending: Pending) -> None:
         """Begin where an earlier prompt that starts alike has got to."""
@@ -228,7 +245,7 @@ class RwkvEngine:
         end = min(pending.read + _PIECE, len(pending.prompt))
         if pending.read < pending.parting < end:
             end = pending.parting
-        piece = torch.tensor([pending.prompt[pending.read : end]], device=self._model.device)
+        piece = torch.tensor([pending.prompt[pending.read : end]])
         with self._loras.reading(pending.shares):
             out = self._model(
                 input_ids=piece, state=pending.state, use_cache=True, logits_to_keep=1
@@ -236,7 +253,7 @@ class RwkvEngine:
         pending.read, pending.state = end, out.state
         if pending.reuse and end in (pending.parting, len(pending.prompt)):
             self._cache.keep(pending.mixture, pending.prompt[:end], out.state)
-        return out.logits[:, -1].float().cpu().numpy()
+        return out.logits[:, -1].float().numpy()
 
     def _write(self) -> None:
         """One token more of every answer."""
@@ -246,12 +263,24 @@ class RwkvEngine:
         batch = self._scheduler.batch
         logits = self._stepper.step(batch.last_tokens(), batch.slots(), batch.shares())
         for member, token in zip(tuple(members), self._choose(members, logits), strict=True):
-            read = (*member.prompt, *member.written)
-            if member.add(int(token)):
-                if member.reuse and not member.cancelled:
-                    self._cache.keep(member.mixture, read, self._states.get([member.slot]))
+            try:
+                ended = self._add(member, int(token))
+            except Exception:
+                traceback.print_exc()
+                member.error = EngineError(tr("an internal error", "内部エラー"))
+                ended = True
+            if ended:
                 batch.leave(member)
                 member.ended.set()
+
+    def _add(self, member: Pending, token: int) -> bool:
+        """The next token of an answer; whether it was the last."""
+        if not member.add(token):
+            return False
+        if member.reuse and not member.cancelled:
+            read = (*member.prompt, *member.written[:-1])
+            self._cache.keep(member.mixture, read, self._states.get([member.slot]))
+        return True
 
     def _choose(self, members: Sequence[Pending], logits: Any) -> Any:
         """The next token of each, `[batch]`, from `logits` `[batch, vocabulary]`."""
@@ -265,13 +294,12 @@ class RwkvEngine:
 
 
 def _load(folder: Path, settings: EngineSettings) -> Any:
-    """The model, in 32 bits if it is to be exact, else in the precision that the device reads fastest."""
+    """The model on the CPU, in 32 bits if it is to be exact."""
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     register()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.float32 if settings.weights == "fp32" else torch.bfloat16
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -282,4 +310,4 @@ def _load(folder: Path, settings: EngineSettings) -> Any:
             tr(f"the model could not be loaded: {error}", f"モデルを読み込めませんでした: {error}"),
             where=str(folder),
         ) from None
-    return model.to(device).requires_grad_(False).eval()
+    return model.requires_grad_(False).eval()

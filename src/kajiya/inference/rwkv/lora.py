@@ -104,7 +104,7 @@ class _Addition:
     """Adds x·Aᵀ·Bᵀ to what a layer returns."""
 
     def __init__(self, a: Tensor, b: Tensor, model: Any) -> None:
-        self._a, self._b = (x.to(model.device, model.dtype) for x in (a, b))
+        self._a, self._b = a.to(model.dtype), b.to(model.dtype)
 
     def __call__(self, module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         return output + (inputs[0] @ self._a.t()) @ self._b.t()
@@ -128,6 +128,14 @@ def _read(folder: Path) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
         if match is None or match[2] not in KINDS:
             raise FormatError(
                 tr(f"{key!r} cannot be adapted here", f"{key!r} の LoRA には対応していません"),
+                where=str(folder / LORA_FILE),
+            )
+        if not tensor.isfinite().all():
+            raise FormatError(
+                tr(
+                    f"{key!r} holds numbers that are not finite",
+                    f"{key!r} に有限でない数があります",
+                ),
                 where=str(folder / LORA_FILE),
             )
         halves.setdefault((int(match[1]), match[2]), {})[match[3]] = tensor.float()

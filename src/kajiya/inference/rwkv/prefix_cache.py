@@ -15,6 +15,7 @@ from kajiya.models.recurrent.state import RecurrentState
 
 _SHORTEST = 16  # tokens; less is read again as fast
 _REMEMBERED = 64  # prompts, to see where the next one parts from them
+_TOKEN_BYTES = 36  # of an integer in a tuple
 _Key = tuple[Mixture, tuple[int, ...]]
 
 
@@ -55,15 +56,19 @@ class PrefixCache:
     def keep(self, mixture: Mixture, tokens: Sequence[int], state: RecurrentState) -> None:
         """Remember the state after `tokens`."""
         key = (mixture, tuple(tokens))
-        if len(tokens) < _SHORTEST or state.byte_count > self._limit:
+        if len(tokens) < _SHORTEST or _size(key, state) > self._limit:
             return
-        if key not in self._states:
-            self._bytes += state.byte_count
+        replaced = self._states.pop(key, None)
+        self._bytes -= 0 if replaced is None else _size(key, replaced)
         self._states[key] = state
-        self._states.move_to_end(key)
+        self._bytes += _size(key, state)
         while self._bytes > self._limit:
-            _, dropped = self._states.popitem(last=False)
-            self._bytes -= dropped.byte_count
+            self._bytes -= _size(*self._states.popitem(last=False))
+
+
+def _size(key: _Key, state: RecurrentState) -> int:
+    """Bytes of an entry, its tokens included."""
+    return state.byte_count + _TOKEN_BYTES * len(key[1])
 
 
 def _common(a: tuple[int, ...], b: tuple[int, ...]) -> int:

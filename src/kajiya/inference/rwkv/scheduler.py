@@ -22,6 +22,11 @@ class Scheduler:
         self._changed = threading.Condition()
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
     def add(self, request: Pending) -> bool:
         """Put a request at the end of the queue; False if the engine has ended."""
         with self._changed:
@@ -55,5 +60,5 @@ class Scheduler:
 
     def join(self, request: Pending) -> None:
         """The request that `reading` returned has been read: it writes from now on."""
+        self.batch.join(request)  # first, so that `close` finds it in one place or the other
         self.drop(request)
-        self.batch.join(request)

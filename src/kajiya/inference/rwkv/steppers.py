@@ -110,7 +110,7 @@ class MatrixStepper:
 
 
 class TorchStepper:
-    """The model itself, a token at a time: for any recurrent model on any device, without LoRA."""
+    """The model itself, a token at a time: for any recurrent model, without LoRA."""
 
     def __init__(self, model: Any, states: States) -> None:
         self._model, self._states = model, states
@@ -118,23 +118,22 @@ class TorchStepper:
     @torch.no_grad()
     def step(self, tokens: Any, slots: Any, shares: Any) -> Any:
         """See `Stepper.step`."""
-        device = self._model.device
         out = self._model(
-            input_ids=torch.from_numpy(tokens)[:, None].to(device),
-            state=self._states.get(slots).to(device),
+            input_ids=torch.from_numpy(tokens)[:, None],
+            state=self._states.get(slots),
             use_cache=True,
             logits_to_keep=1,
         )
-        self._states.put_all(slots, out.state.to("cpu"))
-        return out.logits[:, -1].float().cpu().numpy()
+        self._states.put_all(slots, out.state)
+        return out.logits[:, -1].float().numpy()
 
 
 class FastestStepper:
     """`few` for small batches and `many` from the size on at which it was faster when both were tried."""
 
-    def __init__(self, few: Stepper, many: Stepper, slots: int) -> None:
+    def __init__(self, few: Stepper, many: Stepper, parts: Parts) -> None:
         self._few, self._many = few, many
-        self.threshold = _threshold(few, many, slots)
+        self.threshold = _threshold(few, many, len(parts.states.wkv), len(parts.loras.r_a))
 
     def step(self, tokens: Any, slots: Any, shares: Any) -> Any:
         """See `Stepper.step`."""
@@ -142,20 +141,20 @@ class FastestStepper:
         return stepper.step(tokens, slots, shares)
 
 
-def _threshold(few: Stepper, many: Stepper, slots: int) -> int:
+def _threshold(few: Stepper, many: Stepper, slots: int, adapters: int) -> int:
     """The smallest batch of those tried for which `many` is faster; beyond `slots` if none is."""
     for size in _TRIALS:
         if size > slots:
             break
-        if _seconds(many, size) < _seconds(few, size):
+        if _seconds(many, size, adapters) < _seconds(few, size, adapters):
             return size
     return slots + 1
 
 
-def _seconds(stepper: Stepper, size: int) -> float:
+def _seconds(stepper: Stepper, size: int, adapters: int) -> float:
     """The fastest of a few steps, after one that compiles."""
     tokens, slots = np.zeros(size, np.int64), np.arange(size)
-    shares = np.zeros((size, 0), np.float32)
+    shares = np.zeros((size, adapters), np.float32)
     found = []
     for _ in range(4):
         started = time.perf_counter()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import traceback
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
@@ -76,5 +78,10 @@ class Team:
 
     def _serve(self, calls: SimpleQueue[Callable[[], None] | None]) -> None:
         while (call := calls.get()) is not None:
-            call()
+            try:
+                call()
+            except BaseException:
+                # The others wait for this one at the barrier and would for ever: nothing can be saved.
+                traceback.print_exc()
+                os._exit(1)
             self._done.put(None)

@@ -63,7 +63,7 @@ def pack(model: Any, bits: Bits) -> Weights:
     width = model.config.hidden_size
 
     def matrix(of: Callable[[Any], Tensor], layers: Any = blocks) -> Matrix:
-        return _matrix([_padded(of(layer).detach().float()) for layer in layers], bits)
+        return _matrix([of(layer).detach().float() for layer in layers], bits)
 
     def low_rank(name: str) -> tuple[Matrix, Matrix]:
         layers = blocks if name != "v" else [blocks[1 % len(blocks)], *blocks[1:]]
@@ -71,8 +71,10 @@ def pack(model: Any, bits: Bits) -> Weights:
             nothing = torch.zeros(LANES, width), torch.zeros(width, LANES)
             return _matrix([nothing[0]], bits), _matrix([nothing[1]], bits)
         return (
-            matrix(lambda layer: getattr(layer.att, f"{name}1").t(), layers),
-            matrix(lambda layer: getattr(layer.att, f"{name}2").t(), layers),
+            matrix(
+                lambda layer: _padded(getattr(layer.att, f"{name}1").t(), columns=False), layers
+            ),
+            matrix(lambda layer: _padded(getattr(layer.att, f"{name}2").t(), columns=True), layers),
         )
 
     w, a, v, g = (low_rank(name) for name in "wavg")
@@ -99,17 +101,17 @@ def pack(model: Any, bits: Bits) -> Weights:
         output=matrix(lambda layer: layer.att.output.weight),
         ffn_key=matrix(lambda layer: layer.ffn.key.weight),
         ffn_value=matrix(lambda layer: layer.ffn.value.weight),
-        head=_matrix([_padded(model.head.weight.detach().float())], bits),
+        head=_matrix([model.head.weight.detach().float()], bits),
         norm_eps=float(model.config.norm_eps),
         group_norm_eps=float(model.config.group_norm_eps),
     )
 
 
-def _padded(matrix: Tensor) -> Tensor:
-    """Rows and columns of zeros added, to multiples of `LANES`: of low-rank pairs only, or nothing."""
-    rows, columns = matrix.shape
-    more = (0, -columns % LANES, 0, -rows % LANES if rows < columns else 0)
-    return torch.nn.functional.pad(matrix, more)
+def _padded(matrix: Tensor, *, columns: bool) -> Tensor:
+    """A low-rank factor with its rank, the number of rows or of `columns`, at a multiple of `LANES`."""
+    size = matrix.shape[1 if columns else 0]
+    more = -size % LANES
+    return torch.nn.functional.pad(matrix, (0, more) if columns else (0, 0, 0, more))
 
 
 def _matrix(layers: list[Tensor], bits: Bits) -> Matrix:

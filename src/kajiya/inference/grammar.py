@@ -1,0 +1,83 @@
+"""The forms that answers can be given, as grammars of llguidance; also checks them for other engines."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+from llguidance import LLMatcher
+from llguidance.gbnf_to_lark import any_to_lark
+
+from kajiya.core.language import tr
+from kajiya.inference.protocol import Constraint, ConstraintError
+
+_URI = "%#/:?&=$~@!+,;()*'"  # characters that may stand in a URI as they are
+# No blanks but those of JSON's usual separators: a small model that may write blanks can go on for ever.
+_JSON = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+
+
+def checked_schema(constraint: Constraint) -> Any:
+    """The JSON schema of a constraint, with its references as URIs.
+
+    Raises `ConstraintError` if no document could be made by it: an engine may otherwise ignore it.
+    """
+    problem = LLMatcher.validate_grammar(grammar_of(constraint))
+    if problem and not problem.startswith("WARNING"):
+        raise unreadable(constraint, problem)
+    return with_quoted_references(json.loads(constraint.value))
+
+
+def grammar_of(constraint: Constraint) -> str:
+    """The constraint as llguidance takes it; `ConstraintError` if it cannot be read."""
+    try:
+        if constraint.kind == "json_schema":
+            schema = with_quoted_references(json.loads(constraint.value))
+            return str(LLMatcher.grammar_from_json_schema(schema, defaults=_JSON))
+        if constraint.kind == "regex":
+            return str(LLMatcher.grammar_from_regex(constraint.value))
+        if constraint.kind == "choice":
+            choices = texts_of(constraint)
+            rule = " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
+            return str(LLMatcher.grammar_from_lark(f"start: {rule}"))
+        return str(LLMatcher.grammar_from_lark(any_to_lark(constraint.value)))
+    except ConstraintError:
+        raise
+    except Exception as error:  # the converter of grammars raises plain ones
+        raise unreadable(constraint, str(error)) from None
+
+
+def texts_of(constraint: Constraint) -> list[str]:
+    """What there is to choose from; `ConstraintError` if that is no list of texts."""
+    try:
+        value = json.loads(constraint.value)
+    except (ValueError, RecursionError) as error:
+        raise unreadable(constraint, str(error)) from None
+    if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
+        return value
+    raise unreadable(constraint, tr("a list of texts is expected", "文章の一覧が必要です"))
+
+
+def with_quoted_references(schema: Any) -> Any:
+    """`schema` with its `$ref` as URIs: `#/$defs/人` is none before its bytes are written as %XX."""
+    if isinstance(schema, list):
+        return [with_quoted_references(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: quote(value, safe=_URI)
+        if key == "$ref" and isinstance(value, str)
+        else with_quoted_references(value)
+        for key, value in schema.items()
+    }
+
+
+def unreadable(constraint: Constraint, reason: str) -> ConstraintError:
+    """The error for a constraint that cannot be used."""
+    first = reason.strip().splitlines()[0] if reason.strip() else ""
+    return ConstraintError(
+        tr(
+            f"the {constraint.kind} that the answer must follow cannot be used: {first}",
+            f"回答の形の指定 ({constraint.kind}) を使えません: {first}",
+        )
+    )
