@@ -54,3 +54,21 @@ def report(results: list[Result], target: str | None) -> None:
         print(text)
     elif target:
         Path(target).write_text(text + "\n", encoding="utf-8")
+
+
+def make_random_rwkv7(folder: Path, size: str) -> None:
+    """An RWKV-7 of a preset's size with random weights and the World tokenizer, as a model folder."""
+    import torch
+
+    from kajiya.models.rwkv7 import Rwkv7ForCausalLM
+    from kajiya.models.rwkv7.config import preset
+    from kajiya.tokenizer.world import VOCAB_SIZE, write_world_tokenizer
+
+    torch.manual_seed(0)
+    model = Rwkv7ForCausalLM(preset(size, VOCAB_SIZE))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0, parameter.shape[1] ** -0.5)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    write_world_tokenizer(folder)

@@ -2,8 +2,8 @@
 
 Every sequence reads nine tokens and writes greedily, all at the same time. The clock runs from the first token
 that anyone writes to the last, so that reading the first prompt does not count, and reading the others does.
-Weights are random. Every side runs in a process of its own; llama.cpp through `xllamacpp`, with Q8_0 of the same model. The `rwkv` package runs one
-sequence at a time, in bf16.
+Weights are random. Every side runs in a process of its own; llama.cpp through `xllamacpp`, with Q8_0 of the same
+model. The `rwkv` package runs one sequence at a time, in bf16.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from common import Result, options, report
+from common import Result, make_random_rwkv7, options, report
 from kajiya.core.hardware import physical_cores
 
 # Writes so many tokens after a prompt; returns when the first came, by `time.perf_counter`.
@@ -95,22 +95,10 @@ def together(write: Write, batch: int, tokens: int) -> float:
 
 def make(size: str, folder: Path) -> None:
     """Random weights as a model folder, as GGUF in 8 bits, and as an official `.pth`."""
-    import torch
-
     from kajiya.models.formats.gguf_writer import write_model
     from kajiya.models.formats.rwkv.pth import write_pth
-    from kajiya.models.rwkv7 import Rwkv7ForCausalLM
-    from kajiya.models.rwkv7.config import preset
-    from kajiya.tokenizer.world import VOCAB_SIZE, write_world_tokenizer
 
-    torch.manual_seed(0)
-    model = Rwkv7ForCausalLM(preset(size, VOCAB_SIZE))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 2:
-                parameter.normal_(0, parameter.shape[1] ** -0.5)
-    model.to(torch.bfloat16).save_pretrained(folder)
-    write_world_tokenizer(folder)
+    make_random_rwkv7(folder, size)
     write_model(folder, folder / "model.gguf", "q8_0", size)
     write_pth(folder, folder / "model.pth")
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from common import Result, options, report
+from common import Result, make_random_rwkv7, options, report
 
 FULL = {"size": "0.1B", "states": 1000, "loras": 32, "slots": 32, "requests": 96, "tokens": 24}
 QUICK = {"size": "4M", "states": 100, "loras": 8, "slots": 8, "requests": 16, "tokens": 16}
@@ -38,7 +38,7 @@ def main() -> None:
     results: list[Result] = []
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "base"
-        apart(make_base, base, plan["size"])
+        apart(make_random_rwkv7, base, plan["size"])
         for kind, make in (("state", make_states), ("lora", make_loras)):
             adapters = apart(make, base, Path(folder) / kind, plan[f"{kind}s"])
             each = apart(memory, base, adapters)
@@ -121,24 +121,6 @@ def answer_all(engine: Any, names: Sequence[str], tokens: int) -> float:
     with ThreadPoolExecutor(len(names)) as pool:
         list(pool.map(ask, range(len(names))))
     return len(names) * tokens / (time.perf_counter() - started)
-
-
-def make_base(folder: Path, size: str) -> None:
-    """A base with random weights."""
-    import torch
-
-    from kajiya.models.rwkv7 import Rwkv7ForCausalLM
-    from kajiya.models.rwkv7.config import preset
-    from kajiya.tokenizer.world import VOCAB_SIZE, write_world_tokenizer
-
-    torch.manual_seed(0)
-    model = Rwkv7ForCausalLM(preset(size, VOCAB_SIZE))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 2:
-                parameter.normal_(0, parameter.shape[1] ** -0.5)
-    model.to(torch.bfloat16).save_pretrained(folder)
-    write_world_tokenizer(folder)
 
 
 def make_states(base: Path, folder: Path, count: int) -> dict[str, Path]:

@@ -30,9 +30,8 @@ class Constraints:
         encode: Callable[[str], list[int]],
     ) -> None:
         self._words = -(-vocab_size // 32)
-        known = sorted(ends) or [
-            0
-        ]  # one is asked for; without any, an answer ends by its form alone
+        # llguidance asks for an end; a vocabulary without one has its answers end by their form.
+        known = sorted(ends) or [0]
         vocabulary = _Vocabulary(pieces, vocab_size, known, encode)
         self._tokenizer = LLTokenizer(vocabulary, n_vocab=vocab_size, eos_token=known)
 

@@ -28,6 +28,7 @@ from kajiya.inference.protocol import (
     RequestError,
     Usage,
     room_after,
+    unknown_adapter,
 )
 
 # Environment for the worker's process, read by OpenMP when it is first loaded. Without it, waiting
@@ -103,10 +104,6 @@ class LlamaCpp:
         """Whether it can answer: where llama.cpp fails, the process ends."""
         return True
 
-    def room(self, tokens: Sequence[int]) -> int:
-        """How many tokens can follow these; `ContextLengthError` if none can."""
-        return room_after(tokens, self.capabilities.context_length)
-
     def complete(
         self,
         tokens: Sequence[int],
@@ -132,7 +129,7 @@ class LlamaCpp:
             raise failures[0]
 
     def _payload(self, tokens: Sequence[int], request: GenerateRequest) -> dict[str, Any]:
-        room = self.room(tokens)
+        room = room_after(tokens, self.capabilities.context_length)
         return {
             "prompt": list(tokens),
             "max_tokens": min(request.max_tokens or room, room),
@@ -158,12 +155,7 @@ class LlamaCpp:
         scales = dict.fromkeys(self._adapters, 0.0)
         for name, scale in wanted:
             if name not in scales:
-                raise RequestError(
-                    tr(
-                        f"no adapter {name!r} is loaded",
-                        f"アダプター {name!r} は読み込まれていません",
-                    )
-                )
+                raise unknown_adapter(name)
             scales[name] += scale
         return [{"id": self._adapters[name], "scale": scale} for name, scale in scales.items()]
 

@@ -195,9 +195,6 @@ class LocalEngine(Protocol):
     def alive(self) -> bool:
         """Whether it can answer at all; if not, its process is to be ended and started again."""
 
-    def room(self, tokens: Sequence[int]) -> int:
-        """How many tokens can follow these; `ContextLengthError` if none can."""
-
     def complete(
         self,
         tokens: Sequence[int],
@@ -209,6 +206,13 @@ class LocalEngine(Protocol):
         `on_chunk` may be called with empty pieces, and from another thread. As many threads may call as
         there are slots. Raises `ContextLengthError`, `RequestError` or `EngineError`.
         """
+
+
+def unknown_adapter(name: str) -> RequestError:
+    """The error for an adapter that is not loaded."""
+    return RequestError(
+        tr(f"no adapter {name!r} is loaded", f"アダプター {name!r} は読み込まれていません")
+    )
 
 
 def room_after(tokens: Sequence[int], context_length: int) -> int:

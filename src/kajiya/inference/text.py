@@ -30,11 +30,8 @@ class TextWriter:
             self.stopped = True
             shown, self._held = self._held[: min(found)], ""
             return shown
-        keep = self._possible_stop()
-        shown, self._held = (
-            self._held[: len(self._held) - keep],
-            self._held[len(self._held) - keep :],
-        )
+        cut = len(self._held) - self._possible_stop()
+        shown, self._held = self._held[:cut], self._held[cut:]
         return shown
 
     def end(self) -> str:

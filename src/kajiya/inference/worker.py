@@ -27,6 +27,7 @@ from kajiya.inference.protocol import (
     LocalEngine,
     RequestError,
     Usage,
+    room_after,
 )
 from kajiya.inference.wire import (
     LINE_LIMIT,
@@ -148,7 +149,8 @@ class Worker:
     async def _answer(self, id: int, request: GenerateRequest) -> None:
         try:
             tokens = await asyncio.to_thread(self._loaded.encode, request)
-            self._loaded.engine.room(tokens)  # before it waits for a slot
+            limit = self._loaded.engine.capabilities.context_length
+            room_after(tokens, limit)  # refused before it waits for a slot
             accepted = GenerateChunk(usage=Usage(prompt_tokens=len(tokens)))
             self._send(Chunk(id=id, chunk=accepted))
             await self._loop.run_in_executor(self._slots, self._generate, id, tokens, request)

@@ -33,6 +33,11 @@ def byte_alphabet() -> list[str]:
     return [chr(b if b in shown else 256 + hidden.index(b)) for b in range(256)]
 
 
+def alphabet_bytes() -> dict[str, int]:
+    """The byte that each character of `byte_alphabet` stands for."""
+    return {character: byte for byte, character in enumerate(byte_alphabet())}
+
+
 def greedy_tokenizer(vocabulary: Mapping[int, bytes], end_of_text: str, end_id: int) -> Tokenizer:
     """The tokenizer that reads bytes greedily by `vocabulary` (id → bytes).
 
@@ -81,7 +86,7 @@ def greedy_vocabulary(definition: Mapping[str, Any]) -> dict[int, bytes] | None:
         return None
     added = {token["id"] for token in definition.get("added_tokens", [])}
     pieces = {piece: index for piece, index in model["vocab"].items() if index not in added}
-    byte_of = {character: byte for byte, character in enumerate(byte_alphabet())}
+    byte_of = alphabet_bytes()
     if not pieces or not all(byte_of.keys() >= set(piece) for piece in pieces):
         return None
     if cuts[0] != _pattern(pieces):

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from kajiya.core.errors import FormatError
 from kajiya.core.language import tr
-from kajiya.tokenizer.greedy import byte_alphabet
+from kajiya.tokenizer.greedy import alphabet_bytes
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
@@ -29,7 +29,7 @@ def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
     added = tokenizer.get_added_tokens_decoder()
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
     result = [b""] * (max(vocabulary.values(), default=-1) + 1)
-    byte_of = {character: byte for byte, character in enumerate(byte_alphabet())}
+    byte_of = alphabet_bytes()
     for piece, index in vocabulary.items():
         if index in added:
             result[index] = b"" if added[index].special else piece.encode()

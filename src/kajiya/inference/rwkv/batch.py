@@ -29,19 +29,14 @@ class States:
         """The three arrays, in the order of `RecurrentState`."""
         return self.att_shift, self.wkv, self.ffn_shift
 
-    def put(self, slot: int, state: RecurrentState) -> None:
-        """Have the sequence in `slot` go on from `state`, a batch of one."""
-        for part, value in zip(self.parts, _parts(state), strict=True):
-            part[slot] = value[:, 0].float().numpy()
-
     def get(self, slots: Any) -> RecurrentState:
         """A copy of the states in `slots` `[batch]`."""
         return RecurrentState(
             *(torch.from_numpy(part[slots]).transpose(0, 1).contiguous() for part in self.parts)
         )
 
-    def put_all(self, slots: Any, state: RecurrentState) -> None:
-        """The reverse of `get`."""
+    def put(self, slots: Any, state: RecurrentState) -> None:
+        """Have the sequences in `slots` `[batch]` go on from `state`: the reverse of `get`."""
         for part, value in zip(self.parts, _parts(state), strict=True):
             part[slots] = value.transpose(0, 1).float().numpy()
 

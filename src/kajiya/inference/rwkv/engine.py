@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from kajiya.inference.rwkv.lora import LoraAdapters
 from kajiya.inference.rwkv.prefix_cache import PrefixCache
 from kajiya.inference.rwkv.request import Pending
 from kajiya.inference.rwkv.scheduler import Scheduler
-from kajiya.inference.rwkv.step import allocate
+from kajiya.inference.rwkv.stages import allocate
 from kajiya.inference.rwkv.steppers import (
     ROWS,
     CompiledStepper,
@@ -77,9 +78,6 @@ class RwkvEngine:
         self._loras = LoraAdapters(adapters, self._model)
         self._tokenizer = ChatTokenizer.load(folder)
         self._pieces = token_bytes(self._tokenizer.tokenizer)
-        self._constraints = Constraints(
-            self._pieces, config.vocab_size, self._tokenizer.stop_ids, self._tokenizer.encode
-        )
         self.capabilities = Capabilities(
             context_length=settings.context_length,
             slots=settings.slots,
@@ -96,14 +94,16 @@ class RwkvEngine:
         self._thread = threading.Thread(target=self._run, name="rwkv", daemon=True)
         self._thread.start()
 
+    @cached_property
+    def _constraints(self) -> Constraints:
+        """Made for the first request that wants a form: for a large vocabulary it takes its time."""
+        size, tokenizer = self._model.config.vocab_size, self._tokenizer
+        return Constraints(self._pieces, size, tokenizer.stop_ids, tokenizer.encode)
+
     @property
     def alive(self) -> bool:
         """Whether it can answer; a failure that is not one request's ends it for good."""
         return not self._scheduler.closed
-
-    def room(self, tokens: Sequence[int]) -> int:
-        """How many tokens can follow these; `ContextLengthError` if none can."""
-        return room_after(tokens, self.capabilities.context_length)
 
     def complete(
         self,
@@ -116,7 +116,7 @@ class RwkvEngine:
         `on_chunk` is called from the engine's thread, also with empty pieces. Raises
         `ContextLengthError`, `RequestError` or `EngineError`.
         """
-        room = self.room(tokens)
+        room = room_after(tokens, self.capabilities.context_length)
         self._check(tokens)
         chat = request.messages is not None
         # A text of a form ends by its form: an empty line in it is no end.
@@ -192,7 +192,7 @@ class RwkvEngine:
                 self._read()
         except BaseException:
             traceback.print_exc()
-            self._end(EngineError(tr("an internal error", "内部エラー")))
+            self._end(_internal_error())
 
     def _end(self, error: KajiyaError) -> None:
         for pending in self._scheduler.close():
@@ -200,19 +200,22 @@ class RwkvEngine:
             pending.ended.set()
 
     def _read(self) -> None:
-        """The next piece of the next prompt. What fails here ends this request and no other."""
+        """The next piece of the next prompt."""
         pending = self._scheduler.reading()
         if pending is None:
             return
-        try:
-            ended = self._read_some(pending)
-        except Exception:
-            traceback.print_exc()
-            pending.error = EngineError(tr("an internal error", "内部エラー"))
-            ended = True
-        if ended:
+        if self._alone(pending, partial(self._read_some, pending)):
             self._scheduler.drop(pending)
             pending.ended.set()
+
+    def _alone(self, pending: Pending, work: Callable[[], bool]) -> bool:
+        """What `work` returns; True, with an error for this request alone, if it fails."""
+        try:
+            return work()
+        except Exception:
+            traceback.print_exc()
+            pending.error = _internal_error()
+            return True
 
     def _read_some(self, pending: Pending) -> bool:
         """A piece, and after the last the first token of the answer; whether that was all."""
@@ -228,7 +231,7 @@ class RwkvEngine:
         if pending.add(int(self._choose([pending], logits)[0])):
             return True
         self._scheduler.join(pending)
-        self._states.put(pending.slot, pending.state)
+        self._states.put([pending.slot], pending.state)
         pending.state = None
         return False
 
@@ -263,13 +266,7 @@ class RwkvEngine:
         batch = self._scheduler.batch
         logits = self._stepper.step(batch.last_tokens(), batch.slots(), batch.shares())
         for member, token in zip(tuple(members), self._choose(members, logits), strict=True):
-            try:
-                ended = self._add(member, int(token))
-            except Exception:
-                traceback.print_exc()
-                member.error = EngineError(tr("an internal error", "内部エラー"))
-                ended = True
-            if ended:
+            if self._alone(member, partial(self._add, member, int(token))):
                 batch.leave(member)
                 member.ended.set()
 
@@ -291,6 +288,10 @@ class RwkvEngine:
         tokens = np.zeros(len(members), np.int64)
         self._team.run(choose, logits, np.array(settings), tokens)
         return tokens
+
+
+def _internal_error() -> EngineError:
+    return EngineError(tr("an internal error", "内部エラー"))
 
 
 def _load(folder: Path, settings: EngineSettings) -> Any:

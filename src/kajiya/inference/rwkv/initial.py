@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from kajiya.core.language import tr
-from kajiya.inference.protocol import RequestError
+from kajiya.inference.protocol import unknown_adapter
 from kajiya.inference.rwkv.request import Mixture
 from kajiya.models.recurrent.state import RecurrentState
 from kajiya.models.recurrent.tuned import check_shape, load_state, weights_sha256
@@ -28,14 +27,13 @@ class InitialStates:
         heads, size = config.num_heads, config.head_size
         self._zero = torch.zeros(config.num_hidden_layers, heads, size, size)
         self._values = {}
-        sha256 = weights_sha256(folder) if adapters else None
+        tuned = {name for name, path in adapters.items() if (path / STATE_FILE).is_file()}
+        sha256 = weights_sha256(folder) if tuned else None  # reads all of the weights
         for name, path in adapters.items():
-            if not (path / STATE_FILE).is_file():
-                self._values[name] = self._zero
-                continue
-            values = load_state(path, sha256).values
-            check_shape(values, config.to_dict(), str(path))
-            self._values[name] = values
+            self._values[name] = self._zero
+            if name in tuned:
+                self._values[name] = load_state(path, sha256).values
+                check_shape(self._values[name], config.to_dict(), str(path))
 
     def mixed(self, mixture: Mixture) -> RecurrentState:
         """The weighted sum of the states that `mixture` names, as a batch of one; of none, zeros.
@@ -45,12 +43,7 @@ class InitialStates:
         values = self._zero
         for name, scale in mixture:
             if name not in self._values:
-                raise RequestError(
-                    tr(
-                        f"no adapter {name!r} is loaded",
-                        f"アダプター {name!r} は読み込まれていません",
-                    )
-                )
+                raise unknown_adapter(name)
             values = values + scale * self._values[name]
         zeros = torch.zeros(self._shape)
         return RecurrentState(zeros, values[:, None], zeros)

@@ -61,15 +61,12 @@ class LoraAdapters:
     def __init__(self, adapters: Mapping[str, Path], model: Any) -> None:
         self._model = model
         self.names = [name for name, path in adapters.items() if (path / LORA_FILE).is_file()]
-        read = [_read(adapters[name]) for name in self.names]
+        folders = [adapters[name] for name in self.names]
+        read = [_read(folder) for folder in folders]
         rank = max((a.shape[0] for pairs in read for a, _ in pairs.values()), default=0)
         rank = -(-max(rank, 1) // LANES) * LANES
         self.loras = Loras(
-            *(
-                factor
-                for kind in KINDS
-                for factor in _stacked(kind, read, model, rank, list(adapters.values()))
-            )
+            *(factor for kind in KINDS for factor in _stacked(kind, read, model, rank, folders))
         )
 
     def shares(self, mixture: tuple[tuple[str, float], ...]) -> Any:

@@ -12,15 +12,16 @@ from torch import Tensor
 
 from kajiya.inference.rwkv.batch import States
 from kajiya.inference.rwkv.lora import Loras
-from kajiya.inference.rwkv.step import (
+from kajiya.inference.rwkv.products import adapt
+from kajiya.inference.rwkv.stages import (
     Memory,
-    adapt,
-    after_heads,
-    after_layers,
-    before_heads,
-    step,
-    within_heads,
+    finish,
+    mix_channels,
+    mix_time,
+    read_tokens,
+    write_heads,
 )
+from kajiya.inference.rwkv.step import step
 from kajiya.inference.rwkv.team import Team
 from kajiya.inference.rwkv.weights import Weights
 
@@ -74,21 +75,22 @@ class MatrixStepper:
         """See `Stepper.step`."""
         p, m, t, run = self._parts, self._parts.memory, self._tensors, self._parts.team.run
         dtype, rows = self._model.dtype, -(-len(tokens) // ROWS) * ROWS
+        run(read_tokens, p.weights, m, tokens)
         for layer, block in enumerate(self._model.model.blocks):
-            run(before_heads, p.weights, m, layer, tokens, slots, p.states.att_shift)
+            run(mix_time, p.weights, m, layer, slots, p.states.att_shift)
             self._time_mix(block.att, t.mixed[:, :rows].to(dtype), layer, rows)
             for index, name in enumerate("rkv"):
                 self._adapt(name, layer, shares, m.mixed[index], getattr(m, name))
-            run(within_heads, p.weights, m, layer, slots, p.states.wkv)
+            run(write_heads, p.weights, m, layer, slots, p.states.wkv)
             t.x[:rows] += block.att.output(t.y[:rows].to(dtype))
             self._adapt("output", layer, shares, m.y, m.x)
-            run(after_heads, p.weights, m, layer, slots, p.states.ffn_shift)
+            run(mix_channels, p.weights, m, layer, slots, p.states.ffn_shift)
             t.inner[:rows] = block.ffn.key(t.mixed[0, :rows].to(dtype))
             self._adapt("ffn_key", layer, shares, m.mixed[0], m.inner)
             inner = t.inner[:rows].relu_().square_()
             t.x[:rows] += block.ffn.value(inner.to(dtype))
             self._adapt("ffn_value", layer, shares, m.inner, m.x)
-        run(after_layers, p.weights, m, len(tokens))
+        run(finish, p.weights, m, len(tokens))
         t.logits[:rows] = self._model.head(t.y[:rows].to(dtype))
         return m.logits[: len(tokens)]
 
@@ -124,7 +126,7 @@ class TorchStepper:
             use_cache=True,
             logits_to_keep=1,
         )
-        self._states.put_all(slots, out.state)
+        self._states.put(slots, out.state)
         return out.logits[:, -1].float().numpy()
 
 

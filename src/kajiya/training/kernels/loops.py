@@ -6,10 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kajiya.models.compiled import loop
-from kajiya.models.compiled import narrow as _narrow
-from kajiya.models.compiled import sigmoid as _sigmoid
-from kajiya.models.compiled import wide as _wide
+from kajiya.models.compiled import loop, narrow, sigmoid, wide
 
 _ONE = np.float32(1.0)
 _GELU = np.float32(1.5957691216057308)  # 2 sqrt(2 / pi)
@@ -23,12 +20,12 @@ def rms_norm(x: Any, gain: Any, eps: float, out: Any, inverse: Any) -> None:
     for i in range(rows):
         square = np.float32(0)
         for j in range(width):
-            value = _wide(x[i, j])
+            value = wide(x[i, j])
             square += value * value
         r = _ONE / np.sqrt(square / np.float32(width) + np.float32(eps))
         inverse[i] = r
         for j in range(width):
-            out[i, j] = _narrow(_wide(x[i, j]) * r * gain[j], out)
+            out[i, j] = narrow(wide(x[i, j]) * r * gain[j], out)
 
 
 @loop
@@ -38,11 +35,11 @@ def rms_norm_gradient(g: Any, x: Any, gain: Any, inverse: Any, out: Any) -> None
     for i in range(rows):
         along = np.float32(0)
         for j in range(width):
-            along += _wide(g[i, j]) * gain[j] * _wide(x[i, j])
+            along += wide(g[i, j]) * gain[j] * wide(x[i, j])
         r = inverse[i]
         along *= r * r / np.float32(width)
         for j in range(width):
-            out[i, j] = _narrow((_wide(g[i, j]) * gain[j] - _wide(x[i, j]) * along) * r, out)
+            out[i, j] = narrow((wide(g[i, j]) * gain[j] - wide(x[i, j]) * along) * r, out)
 
 
 @loop
@@ -55,9 +52,9 @@ def gate(y: Any, gelu: bool, out: Any) -> None:
     cubic, slope = (_CUBIC, _GELU) if gelu else (np.float32(0), _ONE)
     for i in range(rows):
         for j in range(width):
-            a = _wide(y[i, j])
-            s = _sigmoid(slope * (a + cubic * a * a * a))
-            out[i, j] = _narrow(a * s * _wide(y[i, width + j]), out)
+            a = wide(y[i, j])
+            s = sigmoid(slope * (a + cubic * a * a * a))
+            out[i, j] = narrow(a * s * wide(y[i, width + j]), out)
 
 
 @loop
@@ -67,11 +64,11 @@ def gate_gradient(g: Any, y: Any, gelu: bool, out: Any) -> None:
     cubic, slope = (_CUBIC, _GELU) if gelu else (np.float32(0), _ONE)
     for i in range(rows):
         for j in range(width):
-            a, b, d = _wide(y[i, j]), _wide(y[i, width + j]), _wide(g[i, j])
-            s = _sigmoid(slope * (a + cubic * a * a * a))
+            a, b, d = wide(y[i, j]), wide(y[i, width + j]), wide(g[i, j])
+            s = sigmoid(slope * (a + cubic * a * a * a))
             rise = s * (_ONE - s) * slope * (_ONE + np.float32(3) * cubic * a * a)
-            out[i, j] = _narrow(d * b * (s + a * rise), out)
-            out[i, width + j] = _narrow(d * a * s, out)
+            out[i, j] = narrow(d * b * (s + a * rise), out)
+            out[i, width + j] = narrow(d * a * s, out)
 
 
 @loop
@@ -86,11 +83,11 @@ def tally(powers: Any, share: Any, total: Any, largest: Any) -> None:
         row = powers[i]
         most = np.int32(0)
         for j in range(columns):
-            added[j] += _wide(row[j])
+            added[j] += wide(row[j])
         for j in range(columns):
             # Of numbers that are not negative, the larger has the larger bits: an integer maximum
             # is vectorised whatever the numbers, a floating-point one only if there is no NaN.
-            bits = np.float32(_wide(row[j]) * share[j]).view(np.int32)
+            bits = np.float32(wide(row[j]) * share[j]).view(np.int32)
             most = max(most, bits)
         largest[i] = np.int32(most).view(np.float32)
     for j in range(columns):
@@ -118,7 +115,7 @@ def rotate(
                 row = y[b * time + t, start : start + size]
                 out_low, out_high = out[b, h, t, :half], out[b, h, t, half:]
                 for j in range(size):
-                    normal[j] = _wide(row[j])
+                    normal[j] = wide(row[j])
                 r = _ONE
                 if len(gain):
                     square = np.float32(0)
@@ -130,11 +127,11 @@ def rotate(
                 inverse[b, h, t] = r
                 low, high = normal[:half], normal[half:]
                 for j in range(half):
-                    turned = low[j] * _wide(c_low[j]) - high[j] * _wide(s_low[j])
-                    out_low[j] = _narrow(turned, out)
+                    turned = low[j] * wide(c_low[j]) - high[j] * wide(s_low[j])
+                    out_low[j] = narrow(turned, out)
                 for j in range(half):
-                    turned = high[j] * _wide(c_high[j]) + low[j] * _wide(s_high[j])
-                    out_high[j] = _narrow(turned, out)
+                    turned = high[j] * wide(c_high[j]) + low[j] * wide(s_high[j])
+                    out_high[j] = narrow(turned, out)
 
 
 @loop
@@ -156,19 +153,15 @@ def rotate_gradient(
                 low, high = g[b, h, t, :half], g[b, h, t, half:]
                 back_low, back_high = back[:half], back[half:]
                 for j in range(half):
-                    back_low[j] = _wide(low[j]) * _wide(c_low[j]) + _wide(high[j]) * _wide(
-                        s_high[j]
-                    )
+                    back_low[j] = wide(low[j]) * wide(c_low[j]) + wide(high[j]) * wide(s_high[j])
                 for j in range(half):
-                    back_high[j] = _wide(high[j]) * _wide(c_high[j]) - _wide(low[j]) * _wide(
-                        s_low[j]
-                    )
+                    back_high[j] = wide(high[j]) * wide(c_high[j]) - wide(low[j]) * wide(s_low[j])
                 r, along = inverse[b, h, t], np.float32(0)
                 if len(gain):
                     for j in range(size):
                         back[j] *= gain[j]
                     for j in range(size):
-                        along += back[j] * _wide(row[j])
+                        along += back[j] * wide(row[j])
                     along *= r * r / np.float32(size)
                 for j in range(size):
-                    target[j] = _narrow((back[j] - _wide(row[j]) * along) * r, out)
+                    target[j] = narrow((back[j] - wide(row[j]) * along) * r, out)
