@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kajiya.core.language import tr
 from kajiya.inference.bundle import ServableModel
-from kajiya.inference.protocol import Engine
+from kajiya.inference.protocol import Engine, GenerateRequest
+from kajiya.server.answers import Chunks
 from kajiya.server.errors import ApiError
+from kajiya.server.merge import merged
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,10 @@ class Gateway:
                 code="model_not_found",
             )
         return self.models[name]
+
+    def generate(self, served: ServedModel, requests: Sequence[GenerateRequest]) -> Chunks:
+        """The answers to all `requests` as one stream; every route that generates does it here."""
+        return merged([served.engine.generate(request) for request in requests])
 
     def engines(self) -> list[Engine]:
         """Each engine once."""

@@ -12,7 +12,6 @@ from kajiya.inference.protocol import FinishReason
 from kajiya.server.answers import Answer, Shape
 from kajiya.server.bodies import ChatBody, parse
 from kajiya.server.gateway import Gateway
-from kajiya.server.merge import merged
 from kajiya.server.sampling import engine_requests
 
 
@@ -48,7 +47,7 @@ async def chat_completions(request: Request) -> Response:
         body.max_completion_tokens if newer else body.max_tokens,
         "max_completion_tokens" if newer else "max_tokens",
     )
-    chunks = merged([served.engine.generate(each) for each in requests])
+    chunks = gateway.generate(served, requests)
     answer = Answer(
         f"chatcmpl-{secrets.token_hex(12)}", body.model, SHAPE, body.choices, body.with_usage
     )

@@ -12,7 +12,6 @@ from kajiya.inference.protocol import FinishReason
 from kajiya.server.answers import Answer, Shape
 from kajiya.server.bodies import CompletionBody, parse
 from kajiya.server.gateway import Gateway
-from kajiya.server.merge import merged
 from kajiya.server.sampling import engine_requests
 
 # The API's own default for this route.
@@ -36,7 +35,7 @@ async def completions(request: Request) -> Response:
         for prompt in body.prompts
     ]
     requests = engine_requests(served, body, prompts, body.max_tokens or _DEFAULT_MAX_TOKENS)
-    chunks = merged([served.engine.generate(each) for each in requests])
+    chunks = gateway.generate(served, requests)
     answer = Answer(
         f"cmpl-{secrets.token_hex(12)}", body.model, SHAPE, body.choices, body.with_usage
     )
