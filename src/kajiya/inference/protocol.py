@@ -162,13 +162,13 @@ class EngineSettings(Config):
         ge=0,
         le=1024,
     )
-    weights: Literal["int8", "fp32"] = option(
+    weights: Literal["int8", "int4", "fp32"] = option(
         "int8",
         en="Weights (RWKV)",
         ja="重みの精度 (RWKV)",
         help=(
-            "int8: small and fast; fp32: the same numbers as in training, four times the memory.",
-            "int8 は小さく速い。fp32 は学習時と同じ数値で、メモリは 4 倍。",
+            "int8: small and fast; int4: faster for one answer at a time, a little less exact; fp32: the same numbers as in training, four times the memory.",
+            "int8 は小さく速い。int4 は一つずつ答えるとき速く、精度は少し落ちる。fp32 は学習時と同じ数値で、メモリは 4 倍。",
         ),
     )
     prefix_cache: int = option(

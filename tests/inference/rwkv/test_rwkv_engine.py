@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from kajiya.inference.rwkv.engine import RwkvEngine
 from kajiya.inference.text import TextWriter
 from support.engine_answers import ask, ask_together, generated, wish
 from support.rwkv_folders import make_rwkv
+from support.waiting import wait_until
 
 
 def prompts(count: int, longest: int = 60, seed: int = 0) -> list[list[int]]:
@@ -104,6 +106,38 @@ def test_a_long_prompt_is_read_between_the_tokens_of_others(exact: RwkvEngine) -
     assert all(count == 1 for count in between)
 
 
+def test_short_prompts_that_come_together_are_read_together(
+    make_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(slots=8)
+    step, steps = engine._stepper.step, []
+
+    def counted(rows: Any) -> Any:
+        steps.append((len(rows.tokens), len(rows.last)))
+        return step(rows)
+
+    monkeypatch.setattr(engine._stepper, "step", counted)
+    wishes = [(prompt, {"max_tokens": 1}) for prompt in prompts(8, longest=20)]
+    alone = [ask(engine, prompt, **options) for prompt, options in wishes]
+    held, all_are_there = threading.Event(), threading.Event()
+
+    def hold(chunk: GenerateChunk) -> bool:
+        held.set()
+        return all_are_there.wait(20)
+
+    first = threading.Thread(target=engine.complete, args=([5], wish(), hold))
+    first.start()
+    assert held.wait(20)
+    steps.clear()
+    with ThreadPoolExecutor(8) as pool:
+        together = [pool.submit(ask, engine, prompt, **options) for prompt, options in wishes]
+        wait_until(lambda: len(engine._scheduler._arrived) == 8)
+        all_are_there.set()
+        assert [answer.result() for answer in together] == alone
+    first.join()
+    assert steps == [(sum(len(prompt) for prompt, _ in wishes), 8)]
+
+
 def test_leaving_ends_the_answer_and_frees_the_slot(make_engine: Any) -> None:
     engine = make_engine(slots=1)
     seen: list[GenerateChunk] = []
@@ -122,15 +156,13 @@ def test_a_prompt_that_was_read_before_is_not_read_again(
 ) -> None:
     engine = make_engine()
     read: list[tuple[int, int]] = []
-    piece = engine._read_piece
+    advance = engine._advance
 
-    def watched(pending: Any) -> Any:
-        before = pending.read
-        logits = piece(pending)
-        read.append((before, pending.read))
-        return logits
+    def watched(member: Any, count: int) -> Any:
+        read.append((member.read, member.read + count))
+        return advance(member, count)
 
-    monkeypatch.setattr(engine, "_read_piece", watched)
+    monkeypatch.setattr(engine, "_advance", watched)
     common, rng = prompts(1, longest=1)[0] * 40, random.Random(0)
     tails = [[rng.randrange(3, 320) for _ in range(20)] for _ in range(3)]
     fresh = [ask(engine, common + tail, reuse_prompt=False) for tail in tails]
@@ -162,14 +194,14 @@ def test_what_fails_for_one_request_ends_no_other(
 ) -> None:
     engine = make_engine(slots=2)
     expected = ask(engine, [5])
-    piece = engine._read_piece
+    find = engine._cache.find
 
-    def broken(pending: Any) -> Any:
-        if pending.prompt == (6,):
+    def broken(mixture: Any, prompt: Any) -> Any:
+        if prompt == (6,):
             raise RuntimeError("broken on purpose")
-        return piece(pending)
+        return find(mixture, prompt)
 
-    monkeypatch.setattr(engine, "_read_piece", broken)
+    monkeypatch.setattr(engine._cache, "find", broken)
     with pytest.raises(EngineError):
         ask(engine, [6])
     assert ask(engine, [5]) == expected

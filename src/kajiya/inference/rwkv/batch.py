@@ -1,8 +1,9 @@
-"""The sequences that are being written, each with a state of its own in one block of memory."""
+"""The sequences in work, each with a state of its own in one block of memory, and what a step reads."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -56,6 +57,10 @@ class Batch:
     def full(self) -> bool:
         return not self._free
 
+    def reading(self) -> list[Pending]:
+        """Those whose prompt has not been read to its end."""
+        return [member for member in self.members if member.reading]
+
     def join(self, member: Pending) -> None:
         """Give `member` a slot; there must be one."""
         member.slot = self._free.pop()
@@ -66,14 +71,35 @@ class Batch:
         self.members.remove(member)
         self._free.append(member.slot)
 
-    def last_tokens(self) -> Any:
-        """`[batch]`: what each member has chosen and not read."""
-        return np.array([member.written[-1] for member in self.members], np.int64)
 
-    def shares(self) -> Any:
-        """`[batch, adapters]`: how much of each LoRA each member has."""
-        return np.stack([member.shares for member in self.members])
+class Turn(NamedTuple):
+    """What one member reads in a step."""
 
-    def slots(self) -> Any:
-        """`[batch]`: where each member's state is."""
-        return np.array([member.slot for member in self.members], np.int64)
+    member: Pending
+    tokens: tuple[int, ...]
+
+
+class Rows(NamedTuple):
+    """What a step reads: a row a token, the tokens of one sequence one after the other.
+
+    `tokens` and `slots` are `[rows]`, `shares` of the adapters `[rows, adapters]`; `last` `[answers]` are
+    the rows after which a next token is wanted.
+    """
+
+    tokens: Any
+    slots: Any
+    shares: Any
+    last: Any
+
+    @classmethod
+    def of(cls, turns: Sequence[Turn]) -> Self:
+        """The rows of all `turns`; a turn that does not reach the end of its prompt wants no token."""
+        counts = [len(turn.tokens) for turn in turns]
+        ends = np.cumsum(counts) - 1
+        wanted = [turn.member.wants_token(len(turn.tokens)) for turn in turns]
+        return cls(
+            tokens=np.array([token for turn in turns for token in turn.tokens], np.int64),
+            slots=np.repeat(np.array([turn.member.slot for turn in turns], np.int64), counts),
+            shares=np.repeat(np.stack([turn.member.shares for turn in turns]), counts, axis=0),
+            last=ends[np.array(wanted, bool)],
+        )

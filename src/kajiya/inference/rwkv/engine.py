@@ -28,35 +28,33 @@ from kajiya.inference.protocol import (
     RequestError,
     room_after,
 )
-from kajiya.inference.rwkv.batch import States
+from kajiya.inference.rwkv.batch import Rows, States, Turn
 from kajiya.inference.rwkv.initial import InitialStates
 from kajiya.inference.rwkv.lora import LoraAdapters
 from kajiya.inference.rwkv.prefix_cache import PrefixCache
 from kajiya.inference.rwkv.request import Pending
-from kajiya.inference.rwkv.scheduler import Scheduler
+from kajiya.inference.rwkv.scheduler import PIECE, Scheduler
 from kajiya.inference.rwkv.stages import allocate
 from kajiya.inference.rwkv.steppers import (
-    ROWS,
     CompiledStepper,
     FastestStepper,
     MatrixStepper,
     Parts,
     Stepper,
     TorchStepper,
+    rounded,
 )
 from kajiya.inference.rwkv.team import Team
 from kajiya.inference.rwkv.tiles import LANES
-from kajiya.inference.rwkv.weights import pack
+from kajiya.inference.rwkv.weights import Bits, pack
 from kajiya.inference.sampling import Sampler, choose
 from kajiya.inference.text import TextWriter
 from kajiya.models.architectures import register
 from kajiya.tokenizer.chat import ChatTokenizer
 from kajiya.tokenizer.token_bytes import token_bytes
 
-# Tokens of a prompt between two tokens of the running answers. Always the same, so that an answer
-# does not depend on what else was asked; a multiple of the chunks in which a model reads.
-_PIECE = 256
 _MIB = 1024**2
+_BITS: dict[str, Bits] = {"fp32": 32, "int8": 8, "int4": 4}
 
 
 class RwkvEngine:
@@ -134,7 +132,7 @@ class RwkvEngine:
             matcher=None
             if request.constraint is None
             else self._constraints.open(request.constraint),
-            state=self._initial.mixed(request.adapters),
+            initial=self._initial.mixed(request.adapters),
         )
         if not self._scheduler.add(pending):
             raise EngineError(tr("the engine has ended", "エンジンは停止しています"))
@@ -177,8 +175,8 @@ class RwkvEngine:
                 )
             return TorchStepper(self._model, self._states)
         exact = settings.weights == "fp32"
-        weights = pack(self._model, 32 if exact else 8)
-        memory = allocate(weights, -(-settings.slots // ROWS) * ROWS)
+        weights = pack(self._model, _BITS[settings.weights])
+        memory = allocate(weights, rounded(settings.slots + PIECE), settings.slots)
         parts = Parts(weights, self._loras.loras, memory, self._states, self._team)
         few = CompiledStepper(parts)
         if exact:
@@ -188,8 +186,11 @@ class RwkvEngine:
     def _run(self) -> None:
         try:
             while self._scheduler.wait():
-                self._write()
-                self._read()
+                for pending in self._scheduler.admit():
+                    self._alone(pending, partial(self._begin, pending))
+                for member in self._scheduler.batch.reading():
+                    self._alone(member, member.gives_up)
+                self._step(self._scheduler.turns())
         except BaseException:
             traceback.print_exc()
             self._end(_internal_error())
@@ -199,94 +200,69 @@ class RwkvEngine:
             pending.error = error
             pending.ended.set()
 
-    def _read(self) -> None:
-        """The next piece of the next prompt."""
-        pending = self._scheduler.reading()
-        if pending is None:
-            return
-        if self._alone(pending, partial(self._read_some, pending)):
-            self._scheduler.drop(pending)
-            pending.ended.set()
-
-    def _alone(self, pending: Pending, work: Callable[[], bool]) -> bool:
-        """What `work` returns; True, with an error for this request alone, if it fails."""
+    def _alone(self, member: Pending, work: Callable[[], bool]) -> None:
+        """Do `work`, which tells whether `member` has ended; if it fails, only this one ends."""
         try:
-            return work()
+            ended = work()
         except Exception:
             traceback.print_exc()
-            pending.error = _internal_error()
-            return True
+            member.error = _internal_error()
+            ended = True
+        if ended:
+            self._scheduler.batch.leave(member)
+            member.ended.set()
 
-    def _read_some(self, pending: Pending) -> bool:
-        """A piece, and after the last the first token of the answer; whether that was all."""
-        pending.cancelled |= pending.on_chunk(GenerateChunk())
-        if pending.cancelled:
-            return True
-        if pending.reuse and pending.read == 0:
-            self._recall(pending)
-        logits = self._read_piece(pending)
-        if pending.read < len(pending.prompt):
-            return False
-        assert pending.state is not None
-        if pending.add(int(self._choose([pending], logits)[0])):
-            return True
-        self._scheduler.join(pending)
-        self._states.put([pending.slot], pending.state)
-        pending.state = None
+    def _begin(self, pending: Pending) -> bool:
+        """Begin from the initial state, or where an earlier prompt that starts alike has got to."""
+        state = pending.initial
+        if pending.reuse:
+            known, earlier = self._cache.find(pending.mixture, pending.prompt)
+            if earlier is not None:
+                pending.read, state = known, earlier
+            pending.parting = self._cache.parting(pending.mixture, pending.prompt)
+        self._states.put([pending.slot], state)
         return False
 
-    def _recall(self, pending: Pending) -> None:
-        """Begin where an earlier prompt that starts alike has got to."""
-        known, state = self._cache.find(pending.mixture, pending.prompt)
-        if state is not None:
-            pending.read, pending.state = known, state
-        pending.parting = self._cache.parting(pending.mixture, pending.prompt)
-
-    @torch.no_grad()
-    def _read_piece(self, pending: Pending) -> Any:
-        """Read up to `_PIECE` tokens; logits `[1, vocabulary]` after the last."""
-        end = min(pending.read + _PIECE, len(pending.prompt))
-        if pending.read < pending.parting < end:
-            end = pending.parting
-        piece = torch.tensor([pending.prompt[pending.read : end]])
-        with self._loras.reading(pending.shares):
-            out = self._model(
-                input_ids=piece, state=pending.state, use_cache=True, logits_to_keep=1
-            )
-        pending.read, pending.state = end, out.state
-        if pending.reuse and end in (pending.parting, len(pending.prompt)):
-            self._cache.keep(pending.mixture, pending.prompt[:end], out.state)
-        return out.logits[:, -1].float().numpy()
-
-    def _write(self) -> None:
-        """One token more of every answer."""
-        members = self._scheduler.batch.members
-        if not members:
+    def _step(self, turns: Sequence[Turn]) -> None:
+        """Read the tokens of `turns`, and choose the next one for everybody who is through the prompt."""
+        if not turns:
             return
-        batch = self._scheduler.batch
-        logits = self._stepper.step(batch.last_tokens(), batch.slots(), batch.shares())
-        for member, token in zip(tuple(members), self._choose(members, logits), strict=True):
-            if self._alone(member, partial(self._add, member, int(token))):
-                batch.leave(member)
-                member.ended.set()
+        logits = self._stepper.step(Rows.of(turns))
+        writers = [turn.member for turn in turns if turn.member.wants_token(len(turn.tokens))]
+        for member, tokens in turns:
+            if member.reading:
+                self._alone(member, partial(self._advance, member, len(tokens)))
+        for member, token in zip(writers, self._choose(writers, logits), strict=True):
+            if member.error is None:
+                self._alone(member, partial(self._add, member, int(token)))
+
+    def _advance(self, member: Pending, count: int) -> bool:
+        """So many tokens of the prompt have been read."""
+        member.read += count
+        if member.reuse and member.read in (member.parting, len(member.prompt)):
+            self._keep(member, member.prompt[: member.read])
+        return False
 
     def _add(self, member: Pending, token: int) -> bool:
         """The next token of an answer; whether it was the last."""
         if not member.add(token):
             return False
         if member.reuse and not member.cancelled:
-            read = (*member.prompt, *member.written[:-1])
-            self._cache.keep(member.mixture, read, self._states.get([member.slot]))
+            self._keep(member, (*member.prompt, *member.written[:-1]))
         return True
+
+    def _keep(self, member: Pending, read: tuple[int, ...]) -> None:
+        self._cache.keep(member.mixture, read, self._states.get([member.slot]))
 
     def _choose(self, members: Sequence[Pending], logits: Any) -> Any:
         """The next token of each, `[batch]`, from `logits` `[batch, vocabulary]`."""
         for member, row in zip(members, logits, strict=True):
             if member.matcher is not None:
                 member.matcher.rule_out(row)
-        settings = [m.sampler.prepare(row) for m, row in zip(members, logits, strict=True)]
         tokens = np.zeros(len(members), np.int64)
-        self._team.run(choose, logits, np.array(settings), tokens)
+        if members:
+            settings = [m.sampler.prepare(row) for m, row in zip(members, logits, strict=True)]
+            self._team.run(choose, logits, np.array(settings), tokens)
         return tokens
 
 

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -59,7 +57,6 @@ class LoraAdapters:
     """
 
     def __init__(self, adapters: Mapping[str, Path], model: Any) -> None:
-        self._model = model
         self.names = [name for name, path in adapters.items() if (path / LORA_FILE).is_file()]
         folders = [adapters[name] for name in self.names]
         read = [_read(folder) for folder in folders]
@@ -76,35 +73,6 @@ class LoraAdapters:
             if name in self.names:
                 shares[self.names.index(name)] += scale
         return shares
-
-    @contextmanager
-    def reading(self, shares: Any) -> Iterator[None]:
-        """While it is open, the model computes with this much of each adapter."""
-        handles = []
-        for number in np.flatnonzero(shares):
-            for layer, block in enumerate(self._model.model.blocks):
-                for index, kind in enumerate(KINDS):
-                    a, b = (
-                        torch.from_numpy(self.loras[2 * index + half][number, layer])
-                        for half in (0, 1)
-                    )
-                    hook = _Addition(a, b * float(shares[number]), self._model)
-                    handles.append(block.get_submodule(kind).register_forward_hook(hook))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-
-class _Addition:
-    """Adds x·Aᵀ·Bᵀ to what a layer returns."""
-
-    def __init__(self, a: Tensor, b: Tensor, model: Any) -> None:
-        self._a, self._b = a.to(model.dtype), b.to(model.dtype)
-
-    def __call__(self, module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return output + (inputs[0] @ self._a.t()) @ self._b.t()
 
 
 def _read(folder: Path) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:

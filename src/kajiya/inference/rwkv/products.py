@@ -131,10 +131,10 @@ def _quantise(x: Any, q: Any, scale: Any) -> None:
 def _integer_product(
     w: Any, factor: Any, x: Any, batch: int, out: Any, first: int, last: int
 ) -> None:
-    """As `_product`, for 8-bit `w`, with `x` rounded to some 13 bits."""
-    q, scale = np.empty((batch, w.shape[1]), np.int16), np.empty(batch, np.float32)
+    """As `_product`, for `w` of 8 or 4 bits, with `x` rounded to some 13 bits."""
+    q, scale = np.empty((batch, x.shape[1]), np.int16), np.empty(batch, np.float32)
     _quantise(x, q, scale)
-    sums = np.empty(16, np.int32)
+    sums = np.empty(16, np.float32)
     whole = first + (last - first) // _ROWS * _ROWS
     for i in range(first, whole, _ROWS):
         b = 0
@@ -150,28 +150,28 @@ def _integer_product(
                 _integers_4x1(w, i, q, b, sums)
             for row in range(_ROWS):
                 for s in range(vectors):
-                    total = np.float32(sums[row * vectors + s])
+                    total = sums[row * vectors + s]
                     out[b + s, i + row] = total * factor[i + row] * scale[b + s]
             b += vectors
     for i in range(whole, last):
         for b in range(batch):
             _integers_1x1(w, i, q, b, sums)
-            out[b, i] = np.float32(sums[0]) * factor[i] * scale[b]
+            out[b, i] = sums[0] * factor[i] * scale[b]
 
 
 def _chosen(w, factor, x, batch, out, first, last):
-    """`_integer_product` where the weights have 8 bits and the processor is made for it, or `_product`."""
+    """`_integer_product` where the weights have 8 or 4 bits and the processor is made for it, or `_product`."""
 
 
 @overload(_chosen)
 def _fastest(w, factor, x, batch, out, first, last):
-    if w.dtype != types.int8 or not multiplies_integers():
+    if w.dtype not in (types.int8, types.uint8) or not multiplies_integers():
         return lambda w, factor, x, batch, out, first, last: _product(
             w, factor, x, batch, out, first, last
         )
 
     def fastest(w, factor, x, batch, out, first, last):
-        if w.shape[1] % WIDE_LANES == 0:
+        if x.shape[1] % WIDE_LANES == 0:
             _integer_product(w, factor, x, batch, out, first, last)
         else:
             _product(w, factor, x, batch, out, first, last)

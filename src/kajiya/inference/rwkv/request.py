@@ -20,10 +20,10 @@ Mixture = tuple[tuple[str, float], ...]
 class Pending:
     """One answer in the making.
 
-    `prompt[:read]` has been read, and `state` comes after it; at `parting` the prompt parts from an
-    earlier one (0: nowhere). Once all is read the state is in the batch, in `slot`. `written` are the
-    tokens chosen so far; the last of them has not been read. `shares` `[adapters]` is the part of
-    `mixture` that LoRAs are.
+    It begins from the state `initial` and has its own in `slot`, once it has one. `prompt[:read]` has
+    been read; at `parting` the prompt parts from an earlier one (0: nowhere). `written` are the tokens
+    chosen so far; the last of them has not been read. `shares` `[adapters]` is the part of `mixture`
+    that LoRAs are.
     """
 
     prompt: tuple[int, ...]
@@ -35,15 +35,36 @@ class Pending:
     writer: TextWriter
     on_chunk: Callable[[GenerateChunk], bool]
     reuse: bool
+    initial: RecurrentState
     matcher: Matcher | None = None
     read: int = 0
     parting: int = 0
-    state: RecurrentState | None = None
     slot: int = -1
     written: list[int] = field(default_factory=list)
     cancelled: bool = False
     error: Exception | None = None
     ended: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def reading(self) -> bool:
+        """Whether some of the prompt has not been read."""
+        return self.read < len(self.prompt)
+
+    def next_tokens(self, limit: int) -> tuple[int, ...]:
+        """What to read next: the token chosen last, or up to `limit` of the prompt, not past `parting`."""
+        if not self.reading:
+            return (self.written[-1],)
+        end = self.parting if self.read < self.parting else len(self.prompt)
+        return self.prompt[self.read : min(self.read + limit, end)]
+
+    def wants_token(self, count: int) -> bool:
+        """Whether the next token can be chosen once `count` more have been read."""
+        return self.read + count >= len(self.prompt)
+
+    def gives_up(self) -> bool:
+        """Whether nobody waits for the answer any more; asked while the prompt is read."""
+        self.cancelled |= self.on_chunk(GenerateChunk())
+        return self.cancelled
 
     def add(self, token: int) -> bool:
         """Take the next token and pass on what can be shown; whether this was the last."""

@@ -1,7 +1,7 @@
 """Who is next. Prompts are read in pieces, a piece between two tokens of everyone who is writing.
 
 So a long prompt slows the running answers down and never stops them, and short prompts that arrive
-together are read one after the other while the first already answer.
+together are read together: the weights are fetched from memory once for all of them.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from kajiya.inference.rwkv.batch import Batch
+from kajiya.inference.rwkv.batch import Batch, Turn
 from kajiya.inference.rwkv.request import Pending
+
+# Tokens of prompts that are read between two tokens of the running answers.
+PIECE = 256
 
 
 class Scheduler:
@@ -36,7 +39,7 @@ class Scheduler:
             return not self._closed
 
     def close(self) -> list[Pending]:
-        """Let `wait` return False from now on; returns whoever was still waiting or writing."""
+        """Let `wait` return False from now on; returns whoever was still waiting or in work."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -48,17 +51,22 @@ class Scheduler:
             self._changed.wait_for(lambda: self._closed or self._arrived or self.batch.members)
             return not self._closed
 
-    def reading(self) -> Pending | None:
-        """The first request whose prompt is not read, if there is a slot for it."""
+    def admit(self) -> list[Pending]:
+        """Give those who wait the free slots, in the order in which they came; returns them."""
+        admitted = []
         with self._changed:
-            return self._arrived[0] if self._arrived and not self.batch.full else None
+            while self._arrived and not self.batch.full:
+                admitted.append(self._arrived.popleft())
+                self.batch.join(admitted[-1])
+        return admitted
 
-    def drop(self, request: Pending) -> None:
-        """Forget the request that `reading` returned."""
-        with self._changed:
-            self._arrived.remove(request)
-
-    def join(self, request: Pending) -> None:
-        """The request that `reading` returned has been read: it writes from now on."""
-        self.batch.join(request)  # first, so that `close` finds it in one place or the other
-        self.drop(request)
+    def turns(self) -> list[Turn]:
+        """What the next step reads: a token of each answer, and up to `PIECE` of the first prompts."""
+        found, room = [], PIECE
+        for member in self.batch.members:
+            tokens = member.next_tokens(room)
+            if member.reading:
+                room -= len(tokens)
+            if tokens:
+                found.append(Turn(member, tokens))
+        return found

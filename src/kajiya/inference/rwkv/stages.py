@@ -1,7 +1,7 @@
-"""What a step of RWKV-7 does between its products, for a batch of sequences.
+"""What a step of RWKV-7 does between its products, for rows that are tokens of several sequences.
 
-Each is called by all members of a team, with what `Team.run` adds to the arguments: sequences and heads
-are shared out among them. (Peng et al. 2025, arXiv:2503.14456; as `kajiya.models.rwkv7.core`.)
+The rows of one sequence follow each other in order. Each stage is called by all members of a team, with
+what `Team.run` adds to the arguments: rows and heads are shared out among them. (Peng et al. 2025, arXiv:2503.14456; as `kajiya.models.rwkv7.core`.)
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kajiya.inference.rwkv.team import meet
 from kajiya.inference.rwkv.weights import VECTORS, Weights
 from kajiya.models.compiled import exp, inlined, loop, sigmoid, wide
 
@@ -42,13 +43,14 @@ _TINY = np.float32(1e-12)
 
 
 class Memory(NamedTuple):
-    """What stays between the parts of a step, for up to `batch` sequences, in 32 bits.
+    """What stays between the parts of a step, for up to so many rows, in 32 bits.
 
-    `x`, `mixed` `[6, batch, width]` (the inputs of r, k, v, w, a, g), `r`, `k`, `v`, `first` (layer 0's
-    v), `y` and the four results `wide_…` of the low-rank pairs are `[batch, width]`.
+    `x`, `normed`, `r`, `k`, `v`, `first` (layer 0's v), `y` and the four results `wide_…` of the low-rank
+    pairs are `[rows, width]`, `mixed` (the inputs of r, k, v, w, a, g) is `[6, rows, width]`.
     """
 
     x: Any
+    normed: Any
     mixed: Any
     r: Any
     k: Any
@@ -67,16 +69,17 @@ class Memory(NamedTuple):
     logits: Any
 
 
-def allocate(weights: Weights, batch: int) -> Memory:
-    """Memory for steps of up to `batch` sequences; its `logits` `[batch, vocabulary]` are the result."""
+def allocate(weights: Weights, most: int, answers: int) -> Memory:
+    """Memory for steps of up to `most` rows; its `logits` `[answers, vocabulary]` are the result."""
 
     def rows(columns: int) -> Any:
-        return np.zeros((batch, columns), np.float32)
+        return np.zeros((most, columns), np.float32)
 
     width = weights.vectors.shape[2]
     return Memory(
         x=rows(width),
-        mixed=np.zeros((6, batch, width), np.float32),
+        normed=rows(width),
+        mixed=np.zeros((6, most, width), np.float32),
         r=rows(width),
         k=rows(width),
         v=rows(width),
@@ -91,7 +94,7 @@ def allocate(weights: Weights, batch: int) -> Memory:
         wide_g=rows(width),
         y=rows(width),
         inner=rows(weights.ffn_key.values.shape[1]),
-        logits=rows(weights.head.values.shape[1]),
+        logits=np.zeros((answers, weights.head.values.shape[1]), np.float32),
     )
 
 
@@ -125,18 +128,19 @@ def mix_time(
     member: int,
     members: int,
 ) -> None:
-    """`m.mixed` = the six inputs of the time mix; `shift` `[slots, layers, width]` becomes this token's."""
+    """`m.mixed` = the six inputs of the time mix; `shift` `[slots, layers, width]` becomes the last token's."""
     p, width = weights.vectors[layer], m.x.shape[1]
-    h = np.empty(width, np.float32)
     for b in range(member, len(slots), members):
-        last = shift[slots[b], layer]
-        _normalise(m.x[b], p[_LN1_GAIN], p[_LN1_BIAS], weights.norm_eps, h)
+        _normalise(m.x[b], p[_LN1_GAIN], p[_LN1_BIAS], weights.norm_eps, m.normed[b])
+    meet(counters, members)
+    for b in range(member, len(slots), members):
+        h, before = m.normed[b], _before(m.normed, b, slots, shift, layer)
         for kind in range(6):
             share, out = p[_X_R + kind], m.mixed[kind, b]
             for j in range(width):
-                out[j] = h[j] + (last[j] - h[j]) * share[j]
-        for j in range(width):
-            last[j] = h[j]
+                out[j] = h[j] + (before[j] - h[j]) * share[j]
+    meet(counters, members)
+    _keep_last(m.normed, slots, shift, layer, member, members)
 
 
 @loop
@@ -170,25 +174,43 @@ def mix_channels(
     member: int,
     members: int,
 ) -> None:
-    """`m.mixed[0]` = the input of the channel mix; `shift` becomes this token's."""
+    """`m.mixed[0]` = the input of the channel mix; `shift` becomes the last token's."""
     p, width = weights.vectors[layer], m.x.shape[1]
-    h = np.empty(width, np.float32)
+    for b in range(member, len(slots), members):
+        _normalise(m.x[b], p[_LN2_GAIN], p[_LN2_BIAS], weights.norm_eps, m.normed[b])
+    meet(counters, members)
     share = p[_X_FFN]
     for b in range(member, len(slots), members):
-        last, out = shift[slots[b], layer], m.mixed[0, b]
-        _normalise(m.x[b], p[_LN2_GAIN], p[_LN2_BIAS], weights.norm_eps, h)
+        h, before = m.normed[b], _before(m.normed, b, slots, shift, layer)
+        out = m.mixed[0, b]
         for j in range(width):
-            out[j] = h[j] + (last[j] - h[j]) * share[j]
-        for j in range(width):
-            last[j] = h[j]
+            out[j] = h[j] + (before[j] - h[j]) * share[j]
+    meet(counters, members)
+    _keep_last(m.normed, slots, shift, layer, member, members)
 
 
 @loop
-def finish(weights: Any, m: Any, batch: int, counters: Any, member: int, members: int) -> None:
-    """`m.y` = what the output matrix reads."""
+def finish(weights: Any, m: Any, last: Any, counters: Any, member: int, members: int) -> None:
+    """`m.y` = what the output matrix reads of the rows `last` `[answers]`."""
     norm = weights.around
-    for b in range(member, batch, members):
-        _normalise(m.x[b], norm[2], norm[3], weights.norm_eps, m.y[b])
+    for b in range(member, len(last), members):
+        _normalise(m.x[last[b]], norm[2], norm[3], weights.norm_eps, m.y[b])
+
+
+@inlined
+def _before(normed: Any, b: Any, slots: Any, shift: Any, layer: Any) -> Any:
+    """The token before row `b` of the same sequence: in the row above, or kept from an earlier step."""
+    if b > 0 and slots[b - 1] == slots[b]:
+        return normed[b - 1]
+    return shift[slots[b], layer]
+
+
+@loop
+def _keep_last(normed: Any, slots: Any, shift: Any, layer: int, member: int, members: int) -> None:
+    """Keep the last row of each sequence; once everybody has read what was kept before."""
+    for b in range(member, len(slots), members):
+        if b + 1 == len(slots) or slots[b + 1] != slots[b]:
+            shift[slots[b], layer] = normed[b]
 
 
 @inlined

@@ -1,4 +1,4 @@
-"""One token further for a batch of sequences, all layers of an RWKV-7 in one compiled function.
+"""A step of a batch of sequences, all layers of an RWKV-7 in one compiled function.
 
 The threads of a team share out the rows of each matrix and the heads of each layer, and meet between the
 parts that need each other's results. What a sequence gets does not depend on the others in its batch.
@@ -33,6 +33,7 @@ def step(
     tokens: Any,
     slots: Any,
     shares: Any,
+    last: Any,
     att_shift: Any,
     wkv: Any,
     ffn_shift: Any,
@@ -40,11 +41,12 @@ def step(
     member: int,
     members: int,
 ) -> None:
-    """A token further: `tokens` `[batch]` of the sequences in `slots` `[batch]`.
+    """Read `tokens` `[batch]` of the sequences in `slots` `[batch]`, those of one in order.
 
     Each has `shares` `[batch, adapters]` of the adapters in `loras`. The states `att_shift`, `ffn_shift`
     `[slots, layers, width]` and `wkv` `[slots, layers, heads, value, key]` are changed in place,
-    `m.logits[:batch]` is the result. To be called by all `members` of a team at once.
+    `m.logits` after the rows `last` `[answers]` are the result. To be called by all `members` of a team
+    at once.
     """
     batch, layers, size = len(tokens), len(weights.vectors), wkv.shape[3]
     first_head, last_head = heads_of(wkv.shape[2], member, members)
@@ -91,9 +93,9 @@ def step(
         a, b = loras.ffn_value_a, loras.ffn_value_b
         adapt(a, b, layer, shares, m.inner, m.x, counters, member, members)
         meet(counters, members)
-    finish(weights, m, batch, counters, member, members)
+    finish(weights, m, last, counters, member, members)
     meet(counters, members)
-    multiply(weights.head, 0, m.y, batch, m.logits, member, members)
+    multiply(weights.head, 0, m.y, len(last), m.logits, member, members)
 
 
 @loop

@@ -1,7 +1,8 @@
 """The weights of an RWKV-7 as the compiled step reads them: like parts of all layers in one array.
 
 Matrices are `[layers, rows, columns]` with a factor for each row: 32 bits with factors of one, or 8 bits
-with the row's largest value as 127.
+with the row's largest value as 127. With 4 bits, groups of weights have factors of their own; the low-rank
+pairs, which are small and feed the state, keep 8.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kajiya.inference.rwkv.tiles import LANES
+from kajiya.inference.rwkv.tiles import GROUP, LANES
 from kajiya.models.compiled import array
 
-Bits = Literal[8, 32]
+Bits = Literal[4, 8, 32]
+# Of the largest weight of a group of 4 bits, which part is to be the end of the scale: the best is taken.
+_ENDS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 # Rows of `Weights.vectors`.
 VECTORS = (
     *("ln1_gain", "ln1_bias", "ln2_gain", "ln2_bias"),
@@ -26,7 +29,10 @@ VECTORS = (
 
 
 class Matrix(NamedTuple):
-    """`values` `[layers, rows, columns]`, each row to be multiplied by its `factor` `[layers, rows]`."""
+    """`values` `[layers, rows, columns]`, each row to be multiplied by its `factor` `[layers, rows]`.
+
+    Those of 4 bits are `[layers, rows, bytes]`, in the groups that `tiles` describes, with factors of one.
+    """
 
     values: Any
     factor: Any
@@ -62,20 +68,20 @@ def pack(model: Any, bits: Bits) -> Weights:
     blocks = model.model.blocks
     width = model.config.hidden_size
 
-    def matrix(of: Callable[[Any], Tensor], layers: Any = blocks) -> Matrix:
-        return _matrix([of(layer).detach().float() for layer in layers], bits)
+    small: Bits = 8 if bits == 4 else bits
+
+    def matrix(of: Callable[[Any], Tensor]) -> Matrix:
+        return _matrix([of(layer).detach().float() for layer in blocks], bits)
 
     def low_rank(name: str) -> tuple[Matrix, Matrix]:
-        layers = blocks if name != "v" else [blocks[1 % len(blocks)], *blocks[1:]]
         if name == "v" and len(blocks) == 1:  # layer 0 has none, and never asks for it
-            nothing = torch.zeros(LANES, width), torch.zeros(width, LANES)
-            return _matrix([nothing[0]], bits), _matrix([nothing[1]], bits)
-        return (
-            matrix(
-                lambda layer: _padded(getattr(layer.att, f"{name}1").t(), columns=False), layers
-            ),
-            matrix(lambda layer: _padded(getattr(layer.att, f"{name}2").t(), columns=True), layers),
-        )
+            pairs = [(torch.zeros(width, LANES), torch.zeros(LANES, width))]
+        else:
+            layers = blocks if name != "v" else [blocks[1], *blocks[1:]]
+            pairs = [(getattr(b.att, f"{name}1"), getattr(b.att, f"{name}2")) for b in layers]
+        first = [_padded(pair[0].detach().float().t(), columns=False) for pair in pairs]
+        second = [_padded(pair[1].detach().float().t(), columns=True) for pair in pairs]
+        return _matrix(first, small), _matrix(second, small)
 
     w, a, v, g = (low_rank(name) for name in "wavg")
     embedding = model.model.emb.weight.detach()
@@ -116,11 +122,37 @@ def _padded(matrix: Tensor, *, columns: bool) -> Tensor:
 
 def _matrix(layers: list[Tensor], bits: Bits) -> Matrix:
     stacked = torch.stack(layers).contiguous()
+    if bits == 4 and stacked.shape[-1] % GROUP == 0:
+        return Matrix(
+            np.stack([_grouped(layer) for layer in stacked]),
+            np.ones(stacked.shape[:2], np.float32),
+        )
     if bits == 32:
         return Matrix(stacked.numpy(), np.ones(stacked.shape[:2], np.float32))
     largest = stacked.abs().amax(-1)
     factor = torch.where(largest > 0, largest / 127, torch.ones(()))
     return Matrix((stacked / factor[..., None]).round().to(torch.int8).numpy(), factor.numpy())
+
+
+def _grouped(matrix: Tensor) -> Any:
+    """A matrix `[rows, columns]` in 4 bits, `[rows, columns / GROUP * GROUP_BYTES]`."""
+    groups = matrix.unflatten(1, (-1, GROUP))
+    at = groups.abs().argmax(-1, keepdim=True)
+    end = groups.gather(-1, at)  # with its sign, as -8: the other side reaches only to 7
+    best, error = torch.zeros_like(end), torch.full_like(end, torch.inf)
+    for part in _ENDS:
+        factor = (end * (part / -8)).bfloat16().float()
+        off = (_rounded(groups, factor) * factor - groups).square().sum(-1, keepdim=True)
+        best, error = torch.where(off < error, factor, best), torch.minimum(off, error)
+    values = (_rounded(groups, best) + 8).to(torch.uint8)
+    packed = values[..., : GROUP // 2] | values[..., GROUP // 2 :] << 4
+    return torch.cat([best.bfloat16().view(torch.uint8), packed], -1).flatten(1).numpy()
+
+
+def _rounded(groups: Tensor, factor: Tensor) -> Tensor:
+    """What of 4 bits times `factor` comes nearest."""
+    safe = torch.where(factor == 0, torch.ones(()), factor)
+    return (groups / safe).round().clamp(-8, 7)
 
 
 def _vectors(block: Any, width: int) -> Tensor:
