@@ -58,7 +58,9 @@ def tile(rows: int, vectors: int) -> Any:
     For `x` `[batch, columns]` and `out` of float32, and `w` `[n, columns]` of float32 or int8, or
     `[n, columns / GROUP * GROUP_BYTES]` of uint8, that is of groups of 4 bits; all contiguous.
     """
-    return _tile({types.float32: _Floats(), types.int8: _Floats(), types.uint8: _Nibbles()}, rows, vectors)
+    return _tile(
+        {types.float32: _Floats(), types.int8: _Floats(), types.uint8: _Nibbles()}, rows, vectors
+    )
 
 
 def integer_tile(rows: int, vectors: int) -> Any:
