@@ -7,6 +7,7 @@ from several adapters is a request with several entries in `adapters`.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
 from typing import Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -64,6 +65,9 @@ class GenerateRequest(_Value):
     prompt. `adapters` are (name, scale) pairs; none means the bare base. `max_tokens` None means as
     far as the context goes. `seed` None draws a new one.
 
+    With `start` the answer goes on from the state in that file, and the prompt is only what is new. With
+    `save` the state after the answer is kept in that file, which is there before the last chunk comes.
+
     `reuse_prompt` lets the engine continue from the computed prefix of an earlier request: faster,
     but its rounding differs from computing afresh, so a request that must repeat exactly says no.
     """
@@ -82,6 +86,8 @@ class GenerateRequest(_Value):
     seed: int | None = None
     stop: tuple[str, ...] = ()
     constraint: Constraint | None = None
+    start: Path | None = None
+    save: Path | None = None
     reuse_prompt: bool = True
 
     @model_validator(mode="after")
@@ -119,7 +125,7 @@ class GenerateChunk(_Value):
 
 
 class Capabilities(_Value):
-    """What a loaded engine offers: tokens a request may take in all, and requests at a time.
+    """What a loaded engine offers: tokens a request may take in all, requests at a time, saved states.
 
     A request for anything that is not listed is refused with `RequestError`.
     """
@@ -128,6 +134,7 @@ class Capabilities(_Value):
     slots: int
     adapters: tuple[str, ...] = ()
     constraints: tuple[ConstraintKind, ...] = ()
+    states: bool = False
 
 
 class EngineSettings(Config):

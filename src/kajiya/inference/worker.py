@@ -58,12 +58,18 @@ class Loaded:
             raise RequestError(
                 tr(f"no model {request.model!r}", f"モデル {request.model!r} はありません")
             )
+        if (request.start or request.save) and not self.engine.capabilities.states:
+            raise RequestError(tr("this model keeps no states", "このモデルは状態を保存できません"))
         if request.tokens is not None:
             tokens = list(request.tokens)
-        elif request.text is not None:
-            tokens = [*_beginning(tokenizer), *tokenizer.encode(request.text)]
         else:
-            tokens = _encode_chat(tokenizer, request)
+            tokens = (
+                _encode_chat(tokenizer, request)
+                if request.text is None
+                else _encode_text(tokenizer, request.text)
+            )
+            if request.start is not None and tokens[:1] == [tokenizer.bos_id]:
+                del tokens[:1]  # it began earlier
         if not tokens:
             raise RequestError(tr("the prompt is empty", "入力が空です"))
         return tokens
@@ -82,10 +88,10 @@ def _engine(models: Sequence[ServableModel], settings: EngineSettings) -> LocalE
     return LlamaCpp(base, adapters, settings, min(model.context_length for model in models))
 
 
-def _beginning(tokenizer: ChatTokenizer) -> list[int]:
-    """The beginning-of-text token, for models that were trained with one before every text."""
+def _encode_text(tokenizer: ChatTokenizer, text: str) -> list[int]:
+    """With the beginning-of-text token, for models that were trained with one before every text."""
     first: list[int] = tokenizer.tokenizer.encode("").ids[:1]
-    return first if first == [tokenizer.bos_id] else []
+    return [*(first if first == [tokenizer.bos_id] else []), *tokenizer.encode(text)]
 
 
 def _encode_chat(tokenizer: ChatTokenizer, request: GenerateRequest) -> list[int]:

@@ -33,6 +33,7 @@ from kajiya.inference.rwkv.initial import InitialStates
 from kajiya.inference.rwkv.lora import LoraAdapters
 from kajiya.inference.rwkv.prefix_cache import PrefixCache
 from kajiya.inference.rwkv.request import Pending
+from kajiya.inference.rwkv.saved import SavedState, SavedStates
 from kajiya.inference.rwkv.scheduler import PIECE, Scheduler
 from kajiya.inference.rwkv.stages import allocate
 from kajiya.inference.rwkv.steppers import (
@@ -73,6 +74,7 @@ class RwkvEngine:
         self._model = _load(folder, settings)
         config = self._model.config
         self._initial = InitialStates(folder, adapters, config)
+        self._saved = SavedStates(folder, self._initial.mixed(()))
         self._loras = LoraAdapters(adapters, self._model)
         self._tokenizer = ChatTokenizer.load(folder)
         self._pieces = token_bytes(self._tokenizer.tokenizer)
@@ -81,6 +83,7 @@ class RwkvEngine:
             slots=settings.slots,
             adapters=tuple(adapters),
             constraints=KINDS,
+            states=True,
         )
         self._states = States(
             settings.slots, config.num_hidden_layers, config.hidden_size, config.head_size
@@ -114,13 +117,51 @@ class RwkvEngine:
         `on_chunk` is called from the engine's thread, also with empty pieces. Raises
         `ContextLengthError`, `RequestError` or `EngineError`.
         """
-        room = room_after(tokens, self.capabilities.context_length)
-        self._check(tokens)
+        before = None if request.start is None else self._saved.load(request.start)
+        last: list[GenerateChunk] = []
+
+        def hold_last(chunk: GenerateChunk) -> bool:
+            """The end of an answer is told once its state is kept."""
+            if chunk.finish_reason is None:
+                return on_chunk(chunk)
+            last.append(chunk)
+            return False
+
+        pending = self._pending(tokens, request, before, hold_last if request.save else on_chunk)
+        if not self._scheduler.add(pending):
+            raise EngineError(tr("the engine has ended", "エンジンは停止しています"))
+        pending.ended.wait()
+        if pending.error is not None:
+            raise pending.error
+        if request.save is not None and pending.final is not None:
+            read = (before.tokens if before else 0) + len(pending.prompt) + len(pending.written) - 1
+            unread = self._unread(pending.written[-1])
+            try:
+                self._saved.save(request.save, SavedState(pending.final, read, unread))
+            except OSError as error:
+                raise EngineError(
+                    tr(f"the state cannot be kept: {error}", f"状態を保存できません: {error}")
+                ) from None
+            on_chunk(last[0])
+
+    def _pending(
+        self,
+        tokens: Sequence[int],
+        request: GenerateRequest,
+        before: SavedState | None,
+        on_chunk: Callable[[GenerateChunk], bool],
+    ) -> Pending:
+        """`request` on its way; `RequestError` if it cannot be answered."""
+        carried = before.unread if before else ()
+        prompt = (*carried, *tokens)
+        room = room_after(prompt, self.capabilities.context_length)
+        self._check(prompt)
         chat = request.messages is not None
         # A text of a form ends by its form: an empty line in it is no end.
         ends = [self._tokenizer.stop_text] if chat and request.constraint is None else []
-        pending = Pending(
-            prompt=tuple(tokens),
+        constraint = request.constraint
+        return Pending(
+            prompt=prompt,
             mixture=request.adapters,
             shares=self._loras.shares(request.adapters),
             room=min(request.max_tokens or room, room),
@@ -128,17 +169,18 @@ class RwkvEngine:
             sampler=Sampler(request),
             writer=TextWriter(self._pieces, [*request.stop, *ends]),
             on_chunk=on_chunk,
-            reuse=request.reuse_prompt,
-            matcher=None
-            if request.constraint is None
-            else self._constraints.open(request.constraint),
-            initial=self._initial.mixed(request.adapters),
+            reuse=request.reuse_prompt and before is None,
+            initial=before.state if before else self._initial.mixed(request.adapters),
+            matcher=None if constraint is None else self._constraints.open(constraint),
+            carried=len(carried),
+            keep=request.save is not None,
         )
-        if not self._scheduler.add(pending):
-            raise EngineError(tr("the engine has ended", "エンジンは停止しています"))
-        pending.ended.wait()
-        if pending.error is not None:
-            raise pending.error
+
+    def _unread(self, last: int) -> tuple[int, ...]:
+        """What a conversation goes on with after an answer that ended with the token `last`."""
+        if last in self._tokenizer.stop_ids and self._tokenizer.stop_text:
+            return tuple(self._tokenizer.encode(self._tokenizer.stop_text))
+        return (last,)
 
     def _check(self, tokens: Sequence[int]) -> None:
         size = self._model.config.vocab_size
@@ -247,6 +289,8 @@ class RwkvEngine:
         """The next token of an answer; whether it was the last."""
         if not member.add(token):
             return False
+        if member.keep and not member.cancelled:
+            member.final = self._states.get([member.slot])
         if member.reuse and not member.cancelled:
             self._keep(member, (*member.prompt, *member.written[:-1]))
         return True

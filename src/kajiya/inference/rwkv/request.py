@@ -21,9 +21,9 @@ class Pending:
     """One answer in the making.
 
     It begins from the state `initial` and has its own in `slot`, once it has one. `prompt[:read]` has
-    been read; at `parting` the prompt parts from an earlier one (0: nowhere). `written` are the tokens
+    been read, the first `carried` tokens of it for an earlier request; at `parting` the prompt parts from an earlier one (0: nowhere). `written` are the tokens
     chosen so far; the last of them has not been read. `shares` `[adapters]` is the part of `mixture`
-    that LoRAs are.
+    that LoRAs are. With `keep`, `final` is the state at the end.
     """
 
     prompt: tuple[int, ...]
@@ -37,6 +37,9 @@ class Pending:
     reuse: bool
     initial: RecurrentState
     matcher: Matcher | None = None
+    carried: int = 0
+    keep: bool = False
+    final: RecurrentState | None = None
     read: int = 0
     parting: int = 0
     slot: int = -1
@@ -88,6 +91,7 @@ class Pending:
         return self.cancelled
 
     def _finish(self, reason: FinishReason, text: str) -> bool:
-        usage = Usage(prompt_tokens=len(self.prompt), completion_tokens=len(self.written))
+        own = len(self.prompt) - self.carried
+        usage = Usage(prompt_tokens=own, completion_tokens=len(self.written))
         self.on_chunk(GenerateChunk(text=text, finish_reason=reason, usage=usage))
         return True
