@@ -16,6 +16,7 @@ from kajiya.core.workspace import Workspace
 from kajiya.inference.bundle import ServableModel, group_by_base
 from kajiya.inference.client import WorkerEngine
 from kajiya.inference.protocol import EngineSettings
+from kajiya.server.access.gate import Gate
 from kajiya.server.app import create_app
 from kajiya.server.gateway import ServedModel
 from kajiya.server.keys import load_or_make_key
@@ -63,6 +64,8 @@ class _Service:
                     tr("two models have this name", "同じ名前のモデルが 2 つあります"), where=name
                 )
         self._settings = settings
+        self._workspace = workspace
+        self._gate: Gate | None = None
         self._key = load_or_make_key(workspace)
         self._socket = listen(settings.host, settings.port)
         self._engines = [
@@ -79,11 +82,12 @@ class _Service:
         ]
 
     async def run(self, on_ready: Callable[[str, str], None]) -> None:
+        self._gate = Gate.open(self._key, self._workspace)
         served: dict[str, ServedModel] = {}
         for group, engine in self._engines:
             await engine.start()
             served |= {model.name: ServedModel(model, engine) for model in group}
-        app = create_app(self._settings, served, self._key)
+        app = create_app(self._settings, served, self._gate)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -103,6 +107,8 @@ class _Service:
     async def close(self) -> None:
         self._socket.close()
         await asyncio.gather(*(engine.close() for _, engine in self._engines))
+        if self._gate:
+            self._gate.close()
 
 
 def listen(host: str, port: int) -> socket.socket:
