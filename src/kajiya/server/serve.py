@@ -23,6 +23,8 @@ from kajiya.server.keys import load_or_make_key
 from kajiya.server.security import check_loopback
 from kajiya.server.settings import ServerSettings
 
+_STOP_SECONDS = 5.0
+
 
 def serve(
     models: Sequence[ServableModel],
@@ -88,7 +90,8 @@ class _Service:
             await engine.start()
             served |= {model.name: ServedModel(model, engine) for model in group}
         app = create_app(self._settings, served, self._gate)
-        server = uvicorn.Server(
+        server = _Server(
+            self._gate,
             uvicorn.Config(
                 app,
                 log_config=None,
@@ -98,7 +101,7 @@ class _Service:
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=self._settings.drain_seconds,
-            )
+            ),
         )
         host, port = self._socket.getsockname()[:2]
         on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}", self._key)
@@ -109,6 +112,20 @@ class _Service:
         await asyncio.gather(*(engine.close() for _, engine in self._engines))
         if self._gate:
             self._gate.close()
+
+
+class _Server(uvicorn.Server):
+    """Writes down what was used before uvicorn passes on the signal that ends the process."""
+
+    def __init__(self, gate: Gate, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._gate = gate
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.server_state.tasks:  # told to stop, but they have not come to it yet
+            await asyncio.wait(self.server_state.tasks, timeout=_STOP_SECONDS)
+        await asyncio.to_thread(self._gate.close)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -63,10 +63,12 @@ class Pending:
             return self._finish("stop", text + self.writer.end())
         if len(self.written) >= self.room:
             return self._finish("length", text + self.writer.end())
-        self.cancelled |= self.on_chunk(GenerateChunk(text=text))
+        self.cancelled |= self.on_chunk(GenerateChunk(text=text, usage=self._usage()))
         return self.cancelled
 
     def _finish(self, reason: FinishReason, text: str) -> bool:
-        usage = Usage(prompt_tokens=len(self.prompt), completion_tokens=len(self.written))
-        self.on_chunk(GenerateChunk(text=text, finish_reason=reason, usage=usage))
+        self.on_chunk(GenerateChunk(text=text, finish_reason=reason, usage=self._usage()))
         return True
+
+    def _usage(self) -> Usage:
+        return Usage(prompt_tokens=len(self.prompt), completion_tokens=len(self.written))
