@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from kajiya.core.workspace import Workspace
 from kajiya.inference.bundle import ServableModel
 from kajiya.models.resolve import resolve
 from kajiya.models.starters import PREFIX, find_starter, is_installed
+from kajiya.store.database import Database
+from support.postgres import PostgresServer, postgres_server
 from support.tiny_llama import make_adapter, make_model
 
 
@@ -27,6 +30,56 @@ def _interruptible() -> None:
 @pytest.fixture(autouse=True)
 def _english(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(language.ENVIRONMENT, "en")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests; skips where PostgreSQL is not installed."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with nothing in it, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'new.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.url(server.new_database())
+
+
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database at the newest version, since making one costs more than most tests."""
+    path = tmp_path_factory.mktemp("database") / "kajiya.db"
+    Database.open_file(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: PostgresServer) -> str:
+    """The same in PostgreSQL."""
+    name = postgres.new_database()
+    Database.open_url(postgres.url(name)).close()
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database at the newest version, of either kind."""
+    if request.param == "sqlite":
+        path = shutil.copyfile(request.getfixturevalue("new_database"), tmp_path / "accounts.db")
+        return f"sqlite:///{path}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.url(server.new_database(request.getfixturevalue("postgres_template")))
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """That database, open; it is impatient."""
+    made = Database.open_url(database_url, patience=2)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

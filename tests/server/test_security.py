@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 from fastapi.routing import APIRoute
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
 from kajiya.core.errors import ConfigError, ConflictError
 from kajiya.core.workspace import Workspace
+from kajiya.server.access.caller import KeySettings
+from kajiya.server.access.clock import moment, now
+from kajiya.server.access.gate import Gate
+from kajiya.server.access.keyring import Keyring
+from kajiya.server.access.ledger import Ledger
 from kajiya.server.app import create_app
 from kajiya.server.keys import load_or_make_key
-from kajiya.server.security import RULES, Access, check_loopback
+from kajiya.server.security import RULES, Access, Guard, check_loopback
 from kajiya.server.serve import listen
 from kajiya.server.settings import ServerSettings
+from kajiya.store.database import Database
 from support.tiny_server import Running
 
+# Nobody knocks at the gate while the routes are looked at.
+APP = create_app(ServerSettings(), {}, cast(Gate, None))
 ROUTES = {
-    (method, route.path)
-    for route in create_app(ServerSettings(), {}, "kj-unused").routes
+    f"{method} {route.path}"
+    for route in APP.routes
     if isinstance(route, APIRoute)
     for method in route.methods
 }
-PROTECTED = sorted((m, p) for m, p in ROUTES if RULES.get(p) is not Access.OPEN)
-WRONG = [
+PROTECTED = sorted(route for route in ROUTES if RULES.get(route) is not Access.OPEN)
+WRONG: list[dict[str, Any]] = [
     {},
     {"Authorization": ""},
     {"Authorization": "Bearer"},
@@ -40,22 +51,106 @@ WRONG = [
 
 
 def test_every_route_has_a_rule_and_nothing_else_is_mounted() -> None:
-    assert {path for _, path in ROUTES} == set(RULES)
-    app = create_app(ServerSettings(), {}, "kj-unused")
-    assert all(isinstance(route, APIRoute) for route in app.routes)
-    assert [path for path, access in RULES.items() if access is Access.OPEN] == ["/health"]
+    assert set(RULES) == ROUTES
+    assert all(isinstance(route, APIRoute) for route in APP.routes)
+    assert [route for route, access in RULES.items() if access is Access.OPEN] == ["GET /health"]
 
 
 @pytest.mark.parametrize("headers", WRONG, ids=range(len(WRONG)))
-@pytest.mark.parametrize(("method", "path"), PROTECTED)
-def test_without_the_key_nothing_is_served(
-    server: Running, method: str, path: str, headers: dict[str, Any]
+@pytest.mark.parametrize("route", PROTECTED)
+def test_without_a_key_nothing_is_served(
+    server: Running, route: str, headers: dict[str, Any]
 ) -> None:
-    url = server.url + path.replace("{model:path}", "tiny")
-    response = httpx.request(method, url, headers=headers)
+    response = ask(server, route, headers)
     assert response.status_code == 401
     assert response.json()["error"]["code"] == "invalid_api_key"
     assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.fixture(scope="module")
+def keys(server: Running) -> dict[str, str]:
+    """Secrets of keys in all states."""
+    keyring = Keyring(Database.open_file(server.home / "accounts.db"))
+    made = {
+        name: keyring.create(f"walk-{name}", KeySettings(), duration)[1]
+        for name, duration in (
+            ("good", "1d"),
+            ("revoked", None),
+            ("rotated", None),
+            ("expired", "1m"),
+        )
+    }
+    keyring.revoke("walk-revoked")
+    keyring.rotate("walk-rotated")
+    with sqlite3.connect(server.home / "accounts.db") as connection:
+        connection.execute(
+            "UPDATE keys SET expires_at = ? WHERE name = 'walk-expired'", [moment(now())]
+        )
+    connection.close()
+    return made
+
+
+@pytest.mark.parametrize("state", ["revoked", "expired", "rotated"])
+@pytest.mark.parametrize("route", PROTECTED)
+def test_keys_that_work_no_more(
+    server: Running, keys: dict[str, str], route: str, state: str
+) -> None:
+    response = ask(server, route, {"Authorization": f"Bearer {keys[state]}"})
+    assert response.status_code == 401
+    assert response.json()["error"]["code"] == "invalid_api_key"
+    told = {"revoked": "was revoked", "expired": "has expired", "rotated": "valid key is needed"}
+    assert told[state] in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("route", PROTECTED)
+def test_a_good_key_opens_what_its_rule_says(
+    server: Running, keys: dict[str, str], route: str
+) -> None:
+    response = ask(server, route, {"Authorization": f"Bearer {keys['good']}"})
+    assert (response.status_code == 403) == (RULES[route] is Access.ADMINISTRATOR)
+    assert response.status_code in (200, 400, 403, 422)
+    assert ask(server, route, server.headers).status_code in (200, 400, 422)
+
+
+def test_another_owners_key_is_not_there(server: Running, keys: dict[str, str]) -> None:
+    mine = {"Authorization": f"Bearer {keys['good']}"}
+    for other in ("walk-revoked", "administrator", "no-such-key"):
+        response = server.get("/v1/usage", headers=mine, params={"key": other})
+        assert response.status_code == 404
+        assert response.json()["error"]["code"] == "key_not_found"
+    assert server.get("/v1/usage", headers=mine, params={"key": "walk-good"}).status_code == 200
+    for other in ("walk-revoked", "administrator"):
+        assert server.get("/v1/usage", params={"key": other}).status_code == 200
+
+
+async def test_the_strictest_rule_that_fits_decides(database: Database) -> None:
+    async def reached(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(scope["state"]["caller"].key_id)(scope, receive, send)
+
+    rules = {"GET /a/{x:path}": Access.KEY, "GET /a/b": Access.ADMINISTRATOR, "GET /": Access.OPEN}
+    ledger = Ledger(database)
+    guard = Guard(reached, Gate("kj-admin", database, ledger), 1000, rules)
+    _, secret = Keyring(database).create("someone", KeySettings())
+    transport = httpx.ASGITransport(guard)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        for given, path, status in (
+            (secret, "/a/c", 200),
+            (secret, "/a/b", 403),
+            (secret, "/a/%62", 403),
+            (secret, "/elsewhere", 200),
+            ("kj-admin", "/a/b", 200),
+            ("kj-other", "/a/b", 401),
+            ("", "/elsewhere", 401),
+        ):
+            response = await client.get(path, headers={"Authorization": f"Bearer {given}"})
+            assert response.status_code == status
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+    ledger.close()
+
+
+def ask(server: Running, route: str, headers: dict[str, Any]) -> httpx.Response:
+    method, path = route.split(" ")
+    return httpx.request(method, server.url + path.replace("{model:path}", "tiny"), headers=headers)
 
 
 def test_the_key_is_looked_for_in_the_header_only(server: Running) -> None:

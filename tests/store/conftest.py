@@ -7,15 +7,6 @@ import pytest
 
 from kajiya.core.workspace import Workspace
 from kajiya.store.artifacts import ArtifactStore
-from kajiya.store.database import Database
-
-
-@pytest.fixture(scope="session")
-def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database at the newest version, since making one costs more than most tests."""
-    path = tmp_path_factory.mktemp("database") / "kajiya.db"
-    Database.open_file(path)
-    return path
 
 
 @pytest.fixture

@@ -1,15 +1,18 @@
 """A real server in a process of its own: `python tiny_server.py FOLDER HOME OPTIONS`.
 
-Prints one line of JSON when it is ready. OPTIONS is JSON with "server" and "engine" settings
-and "wide", the name of a third model.
+Prints one line of JSON when it is ready. OPTIONS is JSON with "server" and "engine" settings,
+"wide", the name of a third model, "database", the URL of one for keys and usage, and "clock", a file
+with the seconds by which somebody moved the clock.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +65,12 @@ def running(folder: Path, home: Path, **options: Any) -> Iterator[Running]:
 
 
 def _main(folder: Path, home: Path, options: dict[str, Any]) -> None:
+    if "database" in options:
+        os.environ["KAJIYA_DATABASE_URL"] = options["database"]
+    if "clock" in options:
+        true, moved = time.time, Path(options["clock"])
+        time.time = lambda: true() + float(moved.read_text())
+
     from kajiya.core.workspace import Workspace
     from kajiya.inference.bundle import ServableModel
     from kajiya.inference.protocol import EngineSettings

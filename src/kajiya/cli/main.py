@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "kajiya.cli.serve",
         tr("Serve models over an OpenAI-compatible API", "OpenAI 互換の API でモデルを提供する"),
     ),
+    "keys": (
+        "kajiya.cli.keys",
+        tr("Keys of the server, and what was used", "サーバーのキーと利用量の管理"),
+    ),
     "train": (
         "kajiya.cli.train",
         tr("Train a model or an adapter", "モデルやアダプタを学習する"),

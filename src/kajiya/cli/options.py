@@ -43,7 +43,7 @@ def _option(name: str, field: FieldInfo) -> Callable[..., Any]:
     if field_help(field):
         words.append(field_help(field))
     text = ": ".join(words)
-    if default is not None and default is not PydanticUndefined and field.annotation is not bool:
+    if default not in (None, "", (), PydanticUndefined) and field.annotation is not bool:
         text += f"  [{default}]"
     if field.annotation is bool:
         return click.option(f"{flag}/--no-{name.replace('_', '-')}", name, default=None, help=text)

@@ -9,6 +9,7 @@ from pathlib import Path
 from kajiya.core import language
 
 ENVIRONMENT = "KAJIYA_HOME"
+DATABASE_URL = "KAJIYA_DATABASE_URL"  # keys and usage there, instead of in the workspace
 
 # Read by the C libraries when a process starts; figures in docs/decisions/0010-training-on-a-cpu.md.
 NUMERIC_ENVIRONMENT = {
@@ -35,6 +36,10 @@ class Workspace:
     @property
     def database(self) -> Path:
         return self.home / "kajiya.db"
+
+    @property
+    def accounts(self) -> Path:
+        return self.home / "accounts.db"
 
     @property
     def artifacts(self) -> Path:

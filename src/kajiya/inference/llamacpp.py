@@ -122,7 +122,7 @@ class LlamaCpp:
             if "error" in answer:
                 failures.append(_failure(answer["error"]))
                 return True
-            return on_chunk(_chunk(answer))
+            return on_chunk(_chunk(answer, len(tokens)))
 
         self._server.handle_completions(payload, receive)
         if failures:
@@ -134,7 +134,7 @@ class LlamaCpp:
             "prompt": list(tokens),
             "max_tokens": min(request.max_tokens or room, room),
             "stream": True,
-            "stream_options": {"include_usage": True},
+            "timings_per_token": True,
             "return_progress": True,
             "cache_prompt": request.reuse_prompt,
             "lora": self._scales(request.adapters),
@@ -186,17 +186,15 @@ def _short_folder() -> str | None:
     return usual if len(os.fsencode(usual)) + 30 < _SOCKET_PATH_LIMIT else "/tmp"  # noqa: S108
 
 
-def _chunk(answer: dict[str, Any]) -> GenerateChunk:
+def _chunk(answer: dict[str, Any], prompt_tokens: int) -> GenerateChunk:
     choice = (answer.get("choices") or [{}])[0]
     reason: FinishReason | None = choice.get("finish_reason")
-    usage = answer.get("usage")
+    timings = answer.get("timings")
     return GenerateChunk(
         text=choice.get("text") or "",
         finish_reason=reason,
-        usage=Usage(
-            prompt_tokens=usage["prompt_tokens"], completion_tokens=usage["completion_tokens"]
-        )
-        if usage
+        usage=Usage(prompt_tokens=prompt_tokens, completion_tokens=timings["predicted_n"])
+        if timings
         else None,
     )
 

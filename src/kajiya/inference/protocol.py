@@ -108,7 +108,8 @@ class GenerateChunk(_Value):
     """The next piece of an answer; `text` is always whole characters.
 
     The first chunk is empty and tells by its usage that the request was accepted; the last one has
-    `finish_reason` and the final usage.
+    `finish_reason` and the final usage. Those in between tell what was used so far, so that an answer
+    which is broken off is paid for all the same.
     """
 
     text: str = ""

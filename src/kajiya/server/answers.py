@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -111,10 +111,14 @@ class Answer:
             self.used[index] = chunk.usage
 
     def _usage(self) -> dict[str, int]:
-        """Several answers to one prompt read it once."""
-        read = sum(u.prompt_tokens for i, u in self.used.items() if i % self.choices == 0)
-        written = sum(u.completion_tokens for u in self.used.values())
+        read, written = total(self.used, self.choices)
         return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+
+
+def total(used: Mapping[int, Usage], choices: int) -> tuple[int, int]:
+    """Tokens read and written by several answers; `choices` of them to one prompt read it once."""
+    read = sum(usage.prompt_tokens for index, usage in used.items() if index % choices == 0)
+    return read, sum(usage.completion_tokens for usage in used.values())
 
 
 class EventStream(Response):

@@ -7,24 +7,26 @@ from collections.abc import Mapping
 from fastapi import FastAPI
 
 from kajiya.server import errors
+from kajiya.server.access.gate import Gate
 from kajiya.server.gateway import Gateway, ServedModel
-from kajiya.server.routes import chat, completions, health, models
+from kajiya.server.routes import chat, completions, health, models, usage
 from kajiya.server.security import Guard
 from kajiya.server.settings import ServerSettings
 
 
-def create_app(settings: ServerSettings, served: Mapping[str, ServedModel], key: str) -> FastAPI:
+def create_app(settings: ServerSettings, served: Mapping[str, ServedModel], gate: Gate) -> FastAPI:
     """The gateway for models that are loaded already; it neither starts nor stops engines."""
     app = FastAPI(
         title="Kajiya", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
-    app.state.gateway = Gateway(dict(served))
+    app.state.gateway = Gateway(dict(served), gate)
     # One by one: an included router would hide its routes from the test that walks them.
     app.add_api_route("/health", health.health)
     app.add_api_route("/v1/models", models.list_models)
     app.add_api_route("/v1/models/{model:path}", models.get_model)
+    app.add_api_route("/v1/usage", usage.list_usage)
     app.add_api_route("/v1/chat/completions", chat.chat_completions, methods=["POST"])
     app.add_api_route("/v1/completions", completions.completions, methods=["POST"])
     errors.install(app)
-    app.add_middleware(Guard, key=key, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(Guard, gate=gate, max_body_bytes=settings.max_body_bytes)
     return app

@@ -1,4 +1,7 @@
-"""The server's key: made at first start, kept in one file that only its owner can read."""
+"""The administrator's key: made at first start, kept in one file that only its owner can read.
+
+Keys for everybody else are in the database: `access/keyring.py`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from kajiya.core.locks import locked
 from kajiya.core.workspace import Workspace
 
 PREFIX = "kj-"
-_FORM = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
+FORM = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 log = logging.getLogger("kajiya.server")
 
 
@@ -55,7 +58,7 @@ def _read(path: Path) -> str:
         key = os.read(descriptor, 1000).decode("utf-8", errors="replace").strip()
     finally:
         os.close(descriptor)
-    if not _FORM.fullmatch(key):
+    if not FORM.fullmatch(key):
         raise _refused(path, tr("it holds no key", "キーが入っていません"))
     return key
 

@@ -1,21 +1,24 @@
 """Who may ask what, decided before any route is reached.
 
-Every path needs the key unless the table below opens it, unknown paths included. Answers only to
+Every path needs a key unless the table below opens it, unknown paths included. Answers only to
 its own names and own origin, so a page in a browser cannot talk to it behind its user's back.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ipaddress
-from enum import Enum
+from collections.abc import Mapping
+from enum import IntEnum
 
 from starlette.datastructures import Headers
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kajiya.core.errors import ConfigError
 from kajiya.core.language import tr
+from kajiya.server.access.caller import Caller
+from kajiya.server.access.gate import Gate
 from kajiya.server.errors import ApiError
 
 _BODY_SECONDS = 60
@@ -23,20 +26,22 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
 
-class Access(Enum):
-    """Who may use a route."""
+class Access(IntEnum):
+    """Who may use a route: anyone on this machine, whoever has a key, the workspace's own key only."""
 
-    OPEN = "anyone on this machine"
-    KEY = "whoever has the key"
+    OPEN = 0
+    KEY = 1
+    ADMINISTRATOR = 2
 
 
 # Every route of the application; a test fails if one is missing.
 RULES = {
-    "/health": Access.OPEN,
-    "/v1/models": Access.KEY,
-    "/v1/models/{model:path}": Access.KEY,
-    "/v1/chat/completions": Access.KEY,
-    "/v1/completions": Access.KEY,
+    "GET /health": Access.OPEN,
+    "GET /v1/models": Access.KEY,
+    "GET /v1/models/{model:path}": Access.KEY,
+    "GET /v1/usage": Access.KEY,
+    "POST /v1/chat/completions": Access.KEY,
+    "POST /v1/completions": Access.KEY,
 }
 
 
@@ -54,20 +59,31 @@ def check_loopback(host: str) -> str:
             ),
             where="host",
             fix=tr(
-                "this server has one key and no encryption: use 127.0.0.1, and a reverse proxy or an SSH tunnel in front of it",
-                "このサーバーのキーは 1 つで、通信は暗号化されません。127.0.0.1 を使い、外からは SSH トンネルなどを通してください",
+                "this server does not encrypt: use 127.0.0.1, and a reverse proxy or an SSH tunnel in front of it",
+                "このサーバーの通信は暗号化されません。127.0.0.1 を使い、外からは SSH トンネルなどを通してください",
             ),
         )
     return host
 
 
 class Guard:
-    """ASGI middleware: host, origin, key and size of every request, in this order."""
+    """ASGI middleware: host, origin, key and size of every request, in this order.
 
-    def __init__(self, app: ASGIApp, key: str, max_body_bytes: int) -> None:
+    The holder of the key is `request.state.caller` in routes.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        gate: Gate,
+        max_body_bytes: int,
+        rules: Mapping[str, Access] = RULES,
+    ) -> None:
         self._app = app
-        self._credentials = f"Bearer {key}".encode("ascii")
+        self._gate = gate
         self._max_body_bytes = max_body_bytes
+        words = [(*name.split(" ", 1), access) for name, access in rules.items()]
+        self._rules = [(method, compile_path(path)[0], access) for method, path, access in words]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,8 +92,13 @@ class Guard:
             headers = Headers(scope=scope)
             check_host(headers)
             check_origin(scope["method"], scope["scheme"], headers)
-            if RULES.get(scope["path"]) is not Access.OPEN:
-                self._check_key(headers)
+            access = self._access(scope["method"], scope["path"])
+            if access is not Access.OPEN:
+                caller = await self._gate.authenticate(_secret(headers))
+                if access is Access.ADMINISTRATOR and not caller.is_administrator:
+                    raise _not_enough()
+                scope.setdefault("state", {})["caller"] = caller
+                send = self._telling_limits(send, caller)
             body = await self._read(headers, receive)
         except ApiError as error:
             await error.response()(scope, receive, send)
@@ -85,21 +106,24 @@ class Guard:
         if body is not None:
             await self._app(scope, _replay(body, receive), send)
 
-    def _check_key(self, headers: Headers) -> None:
-        given = headers.get("authorization", "").encode("latin-1")
-        # The scheme's name is not case-sensitive.
-        scheme, _, rest = given.partition(b" ")
-        normal = scheme.lower().capitalize() + b" " + rest.strip()
-        if not hmac.compare_digest(normal, self._credentials):
-            raise ApiError(
-                401,
-                tr(
-                    "A valid key is needed: Authorization: Bearer kj-…",
-                    "有効なキーが必要です: Authorization: Bearer kj-…",
-                ),
-                code="invalid_api_key",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+    def _access(self, method: str, path: str) -> Access:
+        """The strictest rule that fits; a key is needed where none does."""
+        fitting = [
+            access
+            for verb, pattern, access in self._rules
+            if verb == method and pattern.match(path)
+        ]
+        return max(fitting, default=Access.KEY)
+
+    def _telling_limits(self, send: Send, caller: Caller) -> Send:
+        async def telling(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                limits = self._gate.headers(caller)
+                more = [(name.encode(), value.encode()) for name, value in limits.items()]
+                message = {**message, "headers": [*message["headers"], *more]}
+            await send(message)
+
+        return telling
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
         """The whole body, or None if the client left; refused as soon as it is too large."""
@@ -138,6 +162,22 @@ class Guard:
             code="request_too_large",
             headers={"Connection": "close"},
         )
+
+
+def _secret(headers: Headers) -> str:
+    scheme, _, rest = headers.get("authorization", "").partition(" ")
+    return rest.strip() if scheme.lower() == "bearer" else ""
+
+
+def _not_enough() -> ApiError:
+    return ApiError(
+        403,
+        tr(
+            "Only the administrator's key may do this",
+            "この操作ができるのは管理者のキーだけです",
+        ),
+        code="insufficient_permissions",
+    )
 
 
 def check_host(headers: Headers) -> None:

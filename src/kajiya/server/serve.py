@@ -16,11 +16,14 @@ from kajiya.core.workspace import Workspace
 from kajiya.inference.bundle import ServableModel, group_by_base
 from kajiya.inference.client import WorkerEngine
 from kajiya.inference.protocol import EngineSettings
+from kajiya.server.access.gate import Gate
 from kajiya.server.app import create_app
 from kajiya.server.gateway import ServedModel
 from kajiya.server.keys import load_or_make_key
 from kajiya.server.security import check_loopback
 from kajiya.server.settings import ServerSettings
+
+_STOP_SECONDS = 5.0
 
 
 def serve(
@@ -63,6 +66,8 @@ class _Service:
                     tr("two models have this name", "同じ名前のモデルが 2 つあります"), where=name
                 )
         self._settings = settings
+        self._workspace = workspace
+        self._gate: Gate | None = None
         self._key = load_or_make_key(workspace)
         self._socket = listen(settings.host, settings.port)
         self._engines = [
@@ -79,12 +84,14 @@ class _Service:
         ]
 
     async def run(self, on_ready: Callable[[str, str], None]) -> None:
+        self._gate = Gate.open(self._key, self._workspace)
         served: dict[str, ServedModel] = {}
         for group, engine in self._engines:
             await engine.start()
             served |= {model.name: ServedModel(model, engine) for model in group}
-        app = create_app(self._settings, served, self._key)
-        server = uvicorn.Server(
+        app = create_app(self._settings, served, self._gate)
+        server = _Server(
+            self._gate,
             uvicorn.Config(
                 app,
                 log_config=None,
@@ -94,7 +101,7 @@ class _Service:
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=self._settings.drain_seconds,
-            )
+            ),
         )
         host, port = self._socket.getsockname()[:2]
         on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}", self._key)
@@ -103,6 +110,22 @@ class _Service:
     async def close(self) -> None:
         self._socket.close()
         await asyncio.gather(*(engine.close() for _, engine in self._engines))
+        if self._gate:
+            self._gate.close()
+
+
+class _Server(uvicorn.Server):
+    """Writes down what was used before uvicorn passes on the signal that ends the process."""
+
+    def __init__(self, gate: Gate, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._gate = gate
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.server_state.tasks:  # told to stop, but they have not come to it yet
+            await asyncio.wait(self.server_state.tasks, timeout=_STOP_SECONDS)
+        await asyncio.to_thread(self._gate.close)
 
 
 def listen(host: str, port: int) -> socket.socket:

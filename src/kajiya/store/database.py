@@ -1,57 +1,112 @@
-"""One database for a workspace: SQLite in a file, or any other by URL; always at the newest version.
+"""A database: SQLite in a file, or PostgreSQL by URL; always at the newest version.
 
 Opening a database brings it up to date. Nothing here knows what the tables mean.
 """
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
-from kajiya.core.errors import ConflictError, FormatError, ResourceError
+from kajiya.core.errors import ConfigError, ConflictError
 from kajiya.core.language import tr
 from kajiya.core.locks import locked
+from kajiya.store import postgresql, sqlite
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_BUSY_MILLISECONDS = 30_000
+_PATIENCE = 30.0
+
+
+class _Marks(Protocol):
+    def held(self, name: str) -> AbstractContextManager[None]: ...
+    def is_held(self, name: str) -> bool: ...
+    def forget(self, name: str) -> None: ...
 
 
 class Database:
-    """Transactions on one database. Safe between threads and processes."""
+    """Transactions on one database. Safe between threads and processes.
 
-    def __init__(self, engine: Engine) -> None:
+    `marks` are signs of life: `held` puts one up for as long as a block runs, and it goes when the
+    process dies, however it dies; `is_held` looks for one, and `forget` clears up what a dead one left.
+    """
+
+    def __init__(self, engine: Engine, marks: _Marks) -> None:
         self._engine = engine
+        self.marks = marks
 
     @classmethod
-    def open_file(cls, path: Path) -> Database:
+    def open_file(
+        cls, path: Path, *, patience: float = _PATIENCE, keep_connections: bool = False
+    ) -> Database:
         """Open (or make) the SQLite file `path`, readable by its owner only, and upgrade it.
 
-        Raises `FormatError` if it is damaged or no database, `ConflictError` if a newer Kajiya made
-        it, and `ResourceError` if it cannot be written.
+        A transaction waits `patience` seconds for others. With `keep_connections` they are kept until
+        `close`, which a server wants. Raises `FormatError` if the file is damaged
+        or no database, `ConflictError` if a newer Kajiya made it, and `ResourceError` if it cannot
+        be written.
         """
-        with _explained(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                if stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o600:
-                    os.fchmod(descriptor, 0o600)
-            finally:
-                os.close(descriptor)
-            engine = _sqlite_engine(path)
-            if _needs_upgrade(engine, str(path)):
+        with sqlite.explained(path):
+            engine = sqlite.open_engine(path, patience, keep_connections)
+            marks = sqlite.FileMarks(path)
+            with engine.connect() as connection:
+                old = _needs_upgrade(connection, str(path))
+            if old:
                 # Several processes may find the same old file: the first upgrades, the others look again.
-                with locked(path.with_name(f".{path.name}.lock")):
-                    if _needs_upgrade(engine, str(path)):
-                        _upgrade(engine)
-        return cls(engine)
+                with locked(marks.upgrade_lock()), engine.connect() as connection:
+                    connection = connection.execution_options(kajiya_write=True)
+                    if _needs_upgrade(connection, str(path)):
+                        _upgrade(connection)
+                    connection.commit()
+        return cls(engine, marks)
+
+    @classmethod
+    def open_url(
+        cls, url: str, *, patience: float = _PATIENCE, keep_connections: bool = False
+    ) -> Database:
+        """Open `postgresql://user:password@host/name` or `sqlite:///path`, and upgrade it.
+
+        Raises `ConfigError` for any other URL, and what `open_file` raises.
+        """
+        try:
+            parsed = make_url(url)
+        except (ArgumentError, ValueError):
+            parsed = None
+        kind = parsed.get_backend_name() if parsed else ""
+        if parsed is None or kind not in ("postgresql", "postgres", "sqlite"):
+            raise ConfigError(
+                tr("this is no database that can be used", "使えるデータベースではありません"),
+                where=f"{kind}://…",  # the rest may hold a password
+                fix=tr(
+                    "give postgresql://USER:PASSWORD@HOST/NAME, or sqlite:///PATH",
+                    "postgresql://ユーザー:パスワード@ホスト/名前 か sqlite:///パス を指定してください",
+                ),
+            )
+        if kind == "sqlite":
+            if not parsed.database or parsed.database == ":memory:":
+                raise ConfigError(
+                    tr("a file is needed", "ファイルが必要です"),
+                    where=str(parsed),
+                    fix="sqlite:///PATH",
+                )
+            return cls.open_file(
+                Path(parsed.database), patience=patience, keep_connections=keep_connections
+            )
+        with postgresql.explained(parsed):
+            engine = postgresql.open_engine(parsed, patience, keep_connections)
+            with engine.connect() as connection:
+                if _needs_upgrade(connection, str(parsed)):
+                    connection.rollback()
+                    postgresql.lock_for_upgrade(connection)
+                    if _needs_upgrade(connection, str(parsed)):
+                        _upgrade(connection)
+                    connection.commit()
+        return cls(engine, postgresql.AdvisoryMarks(engine))
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -67,37 +122,19 @@ class Database:
             with connection.begin():
                 yield connection
 
-
-def _sqlite_engine(path: Path) -> Engine:
-    # No pool: a connection costs a millisecond, and none is left open over a fork or an exit.
-    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # the driver's own would end transactions around DDL
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later fails at once if another wrote meanwhile,
-        # whatever the busy timeout; one that says so from the start waits for its turn.
-        writes = connection.get_execution_options().get("kajiya_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
+    def close(self) -> None:
+        """Close the connections that were kept."""
+        self._engine.dispose()
 
 
-def _needs_upgrade(engine: Engine, where: str) -> bool:
+def _needs_upgrade(connection: Connection, where: str) -> bool:
     """Compare the database's version with ours, without Alembic (whose import is slow)."""
     known = sorted(
         file.name.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py")
     )
-    with engine.connect() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return True
-        version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if not inspect(connection).has_table("alembic_version"):
+        return True
+    version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     if version is not None and version not in known:
         raise ConflictError(
             tr(
@@ -110,43 +147,13 @@ def _needs_upgrade(engine: Engine, where: str) -> bool:
     return version != known[-1]
 
 
-def _upgrade(engine: Engine) -> None:
+def _upgrade(connection: Connection) -> None:
+    """Run the migrations in the transaction of `connection`."""
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    with engine.connect() as connection:
-        connection = connection.execution_options(kajiya_write=True)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        connection.commit()
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OperationalError, OSError) as error:
-        reason = error.orig if isinstance(error, OperationalError) else error.strerror
-        raise ResourceError(
-            tr(f"the database cannot be opened: {reason}", f"データベースを開けません: {reason}"),
-            where=str(path),
-            fix=tr(
-                "check that the disk has space and that the folder is yours",
-                "ディスクの空きとフォルダの権限を確かめてください",
-            ),
-        ) from None
-    except DatabaseError as error:
-        raise FormatError(
-            tr(
-                f"the database is damaged: {error.orig}",
-                f"データベースが壊れています: {error.orig}",
-            ),
-            where=str(path),
-            fix=tr(
-                "move the file away; what lies in the artifacts' folders is found again by itself",
-                "このファイルを別の場所へ移してください。成果物はフォルダから自動で登録し直します",
-            ),
-        ) from None
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

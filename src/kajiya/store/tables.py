@@ -7,13 +7,17 @@ Only types and constraints that SQLite and PostgreSQL share. A change here needs
 from __future__ import annotations
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Column,
+    Float,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 
@@ -49,4 +53,45 @@ ARTIFACT_PARENTS = Table(
     Column("reference", String(200), nullable=False),
     Column("manifest_sha256", String(64), nullable=False, index=True),
     Column("role", String(100), nullable=False),
+)
+
+# Moments are ISO 8601 in UTC with milliseconds, so they sort as text.
+KEYS = Table(
+    "keys",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("owner", String(100), nullable=False),
+    Column("prefix", String(20), nullable=False),
+    Column("secret_sha256", String(64), nullable=False, unique=True),
+    Column("models", JSON, nullable=False),
+    Column("rpm_limit", BigInteger),
+    Column("tpm_limit", BigInteger),
+    Column("max_parallel_requests", BigInteger),
+    Column("max_budget", BigInteger),
+    Column("budget_period", String(20), nullable=False),
+    Column("created_at", String(40), nullable=False),
+    Column("expires_at", String(40)),
+    Column("rotated_at", String(40)),
+    Column("revoked_at", String(40)),
+)
+
+# One row a call. No foreign key: the administrator's key has no row, and books outlive their keys.
+USAGE = Table(
+    "usage",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("key_id", String(40), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("day", String(10), nullable=False),
+    Column("started_at", String(40), nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("error", String(100)),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("server", String(40), nullable=False),
+    Index("ix_usage_key_id", "key_id", "day"),
+    Index("ix_usage_day", "day"),
+    Index("ix_usage_status", "status", "server"),
 )

@@ -87,11 +87,13 @@ class Pending:
             return self._finish("stop", text + self.writer.end())
         if len(self.written) >= self.room:
             return self._finish("length", text + self.writer.end())
-        self.cancelled |= self.on_chunk(GenerateChunk(text=text))
+        self.cancelled |= self.on_chunk(GenerateChunk(text=text, usage=self._usage()))
         return self.cancelled
 
     def _finish(self, reason: FinishReason, text: str) -> bool:
-        own = len(self.prompt) - self.carried
-        usage = Usage(prompt_tokens=own, completion_tokens=len(self.written))
-        self.on_chunk(GenerateChunk(text=text, finish_reason=reason, usage=usage))
+        self.on_chunk(GenerateChunk(text=text, finish_reason=reason, usage=self._usage()))
         return True
+
+    def _usage(self) -> Usage:
+        own = len(self.prompt) - self.carried
+        return Usage(prompt_tokens=own, completion_tokens=len(self.written))

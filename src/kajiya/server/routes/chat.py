@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kajiya.inference.protocol import FinishReason
+from kajiya.server.access.caller import Caller
 from kajiya.server.answers import Answer, Shape
 from kajiya.server.bodies import ChatBody, parse
 from kajiya.server.gateway import Gateway
@@ -36,8 +37,9 @@ SHAPE = Shape("chat.completion", "chat.completion.chunk", _whole, _piece, _openi
 async def chat_completions(request: Request) -> Response:
     """Answer a conversation."""
     gateway: Gateway = request.app.state.gateway
+    caller: Caller = request.state.caller
     body = parse(await request.body(), ChatBody)
-    served = gateway.find(body.model)
+    served = gateway.find(caller, body.model)
     prompt = {"messages": tuple(message.plain() for message in body.messages)}
     newer = body.max_completion_tokens is not None
     requests = engine_requests(
@@ -47,7 +49,7 @@ async def chat_completions(request: Request) -> Response:
         body.max_completion_tokens if newer else body.max_tokens,
         "max_completion_tokens" if newer else "max_tokens",
     )
-    chunks = gateway.generate(served, requests)
+    chunks = gateway.generate(caller, served, requests, body.choices)
     answer = Answer(
         f"chatcmpl-{secrets.token_hex(12)}", body.model, SHAPE, body.choices, body.with_usage
     )

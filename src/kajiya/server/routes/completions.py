@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kajiya.inference.protocol import FinishReason
+from kajiya.server.access.caller import Caller
 from kajiya.server.answers import Answer, Shape
 from kajiya.server.bodies import CompletionBody, parse
 from kajiya.server.gateway import Gateway
@@ -28,14 +29,15 @@ SHAPE = Shape("text_completion", "text_completion", _choice, _choice)
 async def completions(request: Request) -> Response:
     """Continue one prompt or several."""
     gateway: Gateway = request.app.state.gateway
+    caller: Caller = request.state.caller
     body = parse(await request.body(), CompletionBody)
-    served = gateway.find(body.model)
+    served = gateway.find(caller, body.model)
     prompts: list[dict[str, Any]] = [
         {"text": prompt} if isinstance(prompt, str) else {"tokens": tuple(prompt)}
         for prompt in body.prompts
     ]
     requests = engine_requests(served, body, prompts, body.max_tokens or _DEFAULT_MAX_TOKENS)
-    chunks = gateway.generate(served, requests)
+    chunks = gateway.generate(caller, served, requests, body.choices)
     answer = Answer(
         f"cmpl-{secrets.token_hex(12)}", body.model, SHAPE, body.choices, body.with_usage
     )

@@ -11,17 +11,16 @@ from kajiya.server.gateway import Gateway
 
 
 async def list_models(request: Request) -> JSONResponse:
-    """All models of this server."""
+    """All models that the caller may ask for."""
     gateway: Gateway = request.app.state.gateway
-    return JSONResponse(
-        {"object": "list", "data": [_card(gateway, name) for name in gateway.models]}
-    )
+    names = gateway.names(request.state.caller)
+    return JSONResponse({"object": "list", "data": [_card(gateway, name) for name in names]})
 
 
 async def get_model(request: Request, model: str) -> JSONResponse:
     """One model."""
     gateway: Gateway = request.app.state.gateway
-    gateway.find(model)
+    gateway.find(request.state.caller, model)
     return JSONResponse(_card(gateway, model))
 
 
