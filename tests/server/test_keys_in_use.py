@@ -222,7 +222,10 @@ def test_usage_over_the_api(server: Running, holder: Callable[..., Holder]) -> N
     assert {first.id, second.id} <= {row["key"] for row in everybody}
     (one,) = server.get("/v1/usage", params={"key": first.id}).json()["data"]
     assert one["key"] == first.id
-    for name in ("since", "until"):
-        assert server.get("/v1/usage", params={name: "yesterday"}).status_code == 400
+    wrong = [("since", "yesterday"), ("until", "2026-1-1"), ("key", "a\0"), ("model", "\0")]
+    for name, value in wrong:
+        refused = server.get("/v1/usage", params={name: value})
+        assert refused.status_code == 400
+        assert refused.json()["error"]["param"] == name
     future = server.get("/v1/usage", params={"since": "9999-01-01"}).json()
     assert future == {"object": "list", "data": []}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -83,11 +84,30 @@ def as_api_error(error: Exception) -> ApiError:
             code="engine_unavailable",
             headers={"Retry-After": "1"},
         )
+    if isinstance(error, SQLAlchemyError):
+        log.error("the database failed: %s", getattr(error, "orig", error))
+        return database_unavailable(
+            tr(
+                "The database of this server cannot be used at the moment",
+                "いまはこのサーバーのデータベースを使えません",
+            )
+        )
     if isinstance(error, HTTPException):
         return ApiError(error.status_code, str(error.detail), headers=error.headers)
     log.error("unexpected error", exc_info=error)
     return ApiError(
         500, tr("An internal error", "内部エラー"), type="server_error", code="internal"
+    )
+
+
+def database_unavailable(message: str) -> ApiError:
+    """What cannot be answered until the database can be used again."""
+    return ApiError(
+        503,
+        message,
+        type="server_error",
+        code="database_unavailable",
+        headers={"Retry-After": str(_RETRY_SECONDS)},
     )
 
 
@@ -101,5 +121,5 @@ def install(app: FastAPI) -> None:
     async def handle(_: Request, error: Exception) -> JSONResponse:
         return as_api_error(error).response()
 
-    for kind in (ApiError, KajiyaError, HTTPException, Exception):
+    for kind in (ApiError, KajiyaError, HTTPException, SQLAlchemyError, Exception):
         app.add_exception_handler(kind, handle)

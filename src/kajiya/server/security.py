@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Mapping
 from enum import IntEnum
 
@@ -82,8 +83,10 @@ class Guard:
         self._app = app
         self._gate = gate
         self._max_body_bytes = max_body_bytes
-        words = [(*name.split(" ", 1), access) for name, access in rules.items()]
-        self._rules = [(method, compile_path(path)[0], access) for method, path, access in words]
+        self._rules: list[tuple[str, re.Pattern[str], Access]] = []
+        for route, access in rules.items():
+            method, path = route.split(" ", 1)
+            self._rules.append((method, compile_path(path)[0], access))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

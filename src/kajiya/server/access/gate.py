@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import logging
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -27,11 +26,10 @@ from kajiya.server.access.ledger import (
     Status,
 )
 from kajiya.server.access.limits import Limits
-from kajiya.server.errors import ApiError, as_api_error
+from kajiya.server.errors import ApiError, as_api_error, database_unavailable
 from kajiya.store.database import Database
 
 _PATIENCE = 5.0  # how long a request may wait for a locked database
-log = logging.getLogger("kajiya.server")
 
 
 def open_accounts(
@@ -75,10 +73,7 @@ class Gate:
         try:
             key = await asyncio.to_thread(self.keyring.find, secret)
         except SQLAlchemyError as error:
-            log.error("keys cannot be looked up: %s", error)
-            raise _unavailable(
-                tr("Keys cannot be checked at the moment", "いまはキーを確かめられません")
-            ) from None
+            raise as_api_error(error) from None
         state = key.state(clock.now()) if key else None
         if key and state == "active":
             return Caller(key.id, key.settings)
@@ -127,7 +122,7 @@ class Gate:
         try:
             return await self._ledger.begin(caller.key_id, model, budget)
         except LedgerError:
-            raise _unavailable(
+            raise database_unavailable(
                 tr(
                     "Usage cannot be recorded at the moment, and nothing is answered unrecorded",
                     "いまは利用量を記録できないため、リクエストを受け付けていません",
@@ -176,9 +171,3 @@ class Call:
 
 def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
-
-
-def _unavailable(message: str) -> ApiError:
-    return ApiError(
-        503, message, type="server_error", code="database_unavailable", headers={"Retry-After": "5"}
-    )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import RowMapping, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from kajiya.core.errors import ConfigError, ConflictError, NotFoundError
@@ -169,7 +169,7 @@ def _secret_columns(secret: str) -> dict[str, str]:
     return {"prefix": secret[:_SHOWN], "secret_sha256": _hash(secret)}
 
 
-def _key(row: Mapping[str, Any]) -> Key:
+def _key(row: RowMapping) -> Key:
     plain = ("id", "name", "prefix", "created_at", "expires_at", "rotated_at", "revoked_at")
     settings = KeySettings(**{name: row[name] for name in _SETTINGS})
     return Key(settings=settings, **{name: row[name] for name in plain})

@@ -113,6 +113,8 @@ class Ledger:
         }
         beginning = _Beginning(row, budget)
         with self._wake:
+            if self._closing:
+                raise LedgerError("closed")
             self._beginnings.append(beginning)
             self._wake.notify()
         try:
@@ -199,7 +201,7 @@ class Ledger:
     def _failed(
         self, error: Exception, beginnings: Sequence[_Beginning], ends: dict[str, Progress]
     ) -> None:
-        log.error("usage cannot be written down: %s", error)
+        log.error("usage cannot be written down: %s", getattr(error, "orig", error))
         with self._wake:
             self._ends = ends | self._ends
         for one in beginnings:

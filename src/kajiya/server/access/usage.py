@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import case, func, select
 
@@ -12,6 +12,15 @@ from kajiya.store.database import Database
 from kajiya.store.tables import USAGE
 
 Dimension = Literal["day", "key", "model"]
+_NUMBERS = (
+    "requests",
+    "errors",
+    "cancelled",
+    "interrupted",
+    "running",
+    "prompt_tokens",
+    "completion_tokens",
+)
 _COLUMNS = {"day": USAGE.c.day, "key": USAGE.c.key_id, "model": USAGE.c.model}
 
 
@@ -68,22 +77,15 @@ def used(
         rows = [tuple(row) for row in connection.execute(query)]
     found = []
     for row in rows:
-        names = {"day": "", "key": "", "model": ""} | dict(zip(by, row[: len(by)], strict=True))
-        numbers = [int(number or 0) for number in row[len(by) :]]
-        if numbers[0]:  # a sum over nothing at all is a row of nothing
-            found.append(Used(**names, **dict(zip(_NUMBERS, numbers, strict=True))))
+        sums = [int(number or 0) for number in row[len(by) :]]
+        values: dict[str, Any] = {
+            **dict.fromkeys(_COLUMNS, ""),
+            **dict(zip(by, row, strict=False)),
+            **dict(zip(_NUMBERS, sums, strict=True)),
+        }
+        if sums[0]:  # a sum over nothing at all is a row of nothing
+            found.append(Used(**values))
     return found
-
-
-_NUMBERS = (
-    "requests",
-    "errors",
-    "cancelled",
-    "interrupted",
-    "running",
-    "prompt_tokens",
-    "completion_tokens",
-)
 
 
 def last_days(database: Database) -> dict[str, str]:

@@ -24,7 +24,11 @@ async def list_usage(
     """`key` is a name or an id, `since` and `until` are days (2026-11-22), both included."""
     gateway: Gateway = request.app.state.gateway
     for name, day in (("since", since), ("until", until)):
-        _check_day(name, day)
+        if day and not _is_day(day):
+            raise _invalid(name, tr("a day such as 2026-11-22", "2026-11-22 のような日付"))
+    for name, text in (("key", key), ("model", model)):
+        if "\0" in text:  # PostgreSQL's texts cannot hold it
+            raise _invalid(name, tr("a name", "名前"))
     rows = await asyncio.to_thread(
         lambda: used(
             gateway.gate.database,
@@ -56,19 +60,13 @@ def _key_id(gate: Gate, caller: Caller, wanted: str) -> str | None:
     return found
 
 
-def _check_day(name: str, text: str) -> None:
+def _is_day(text: str) -> bool:
     try:
-        if text and date.fromisoformat(text).isoformat() == text:
-            return
+        return date.fromisoformat(text).isoformat() == text
     except ValueError:
-        pass
-    if text:
-        raise ApiError(
-            400,
-            tr(
-                f"{name}: {text!r} is not a day such as 2026-11-22",
-                f"{name}: {text!r} は 2026-11-22 のような日付ではありません",
-            ),
-            param=name,
-            code="invalid_value",
-        )
+        return False
+
+
+def _invalid(name: str, expected: str) -> ApiError:
+    message = tr(f"{name}: {expected} is expected", f"{name}: {expected}を指定してください")
+    return ApiError(400, message, param=name, code="invalid_value")
