@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kajiya.core.language import tr
-from kajiya.inference.bundle import ServableModel
+from kajiya.inference.bundle import Model
 from kajiya.inference.protocol import Engine, GenerateRequest
 from kajiya.server.answers import Chunks
 from kajiya.server.errors import ApiError
@@ -18,7 +18,7 @@ from kajiya.server.merge import merged
 class ServedModel:
     """A model and the engine that has it loaded; several models may share an engine."""
 
-    model: ServableModel
+    model: Model
     engine: Engine
 
 

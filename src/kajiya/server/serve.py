@@ -13,8 +13,8 @@ import uvicorn
 from kajiya.core.errors import ConflictError
 from kajiya.core.language import tr
 from kajiya.core.workspace import Workspace
-from kajiya.inference.bundle import ServableModel, group_by_base
-from kajiya.inference.client import WorkerEngine
+from kajiya.inference.bundle import Model, group_by_base
+from kajiya.inference.engines import engine_for
 from kajiya.inference.protocol import EngineSettings
 from kajiya.server.app import create_app
 from kajiya.server.gateway import ServedModel
@@ -24,7 +24,7 @@ from kajiya.server.settings import ServerSettings
 
 
 def serve(
-    models: Sequence[ServableModel],
+    models: Sequence[Model],
     workspace: Workspace,
     settings: ServerSettings | None = None,
     engine_settings: EngineSettings | None = None,
@@ -51,7 +51,7 @@ def serve(
 class _Service:
     def __init__(
         self,
-        models: Sequence[ServableModel],
+        models: Sequence[Model],
         workspace: Workspace,
         settings: ServerSettings,
         engine_settings: EngineSettings,
@@ -68,7 +68,7 @@ class _Service:
         self._engines = [
             (
                 group,
-                WorkerEngine(
+                engine_for(
                     group,
                     engine_settings,
                     log=workspace.home / "logs" / f"engine-{number}.log",
