@@ -67,6 +67,10 @@ async def opened(
             yield engine
             await engine.close()
         return
+    if kind == "vllm":  # it would take nearly all of the memory, and compile for minutes
+        config = folder / "vllm.yaml"
+        config.write_text("enforce-eager: true\ngpu-memory-utilization: 0.1\n")
+        settings = settings.model_copy(update={"vllm_config": config})
     engine = engine_for(models, settings, log=folder / "log", max_pending=max_pending)
     try:
         await engine.start()

@@ -21,8 +21,8 @@ class EngineLog:
                 file.truncate(0)
             self._start = file.tell()
 
-    def tail(self) -> str:
-        """The end of what this process wrote."""
+    def tail(self, size: int = _TAIL) -> str:
+        """The end of what this process wrote, at most `size` bytes."""
         with self.path.open("rb") as file:
-            file.seek(max(self._start, self.path.stat().st_size - _TAIL))
+            file.seek(max(self._start, self.path.stat().st_size - size))
             return file.read().decode("utf-8", errors="replace").strip()

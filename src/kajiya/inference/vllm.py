@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -54,6 +55,9 @@ _POLL_SECONDS = 0.25
 _SILENCE_SECONDS = 600
 _EXIT_SECONDS = 20
 _DYING_SECONDS = 2
+_ERROR = re.compile(r"\b(?:\w*Error|error): .+")  # a Python exception, or argparse
+_LOG_BYTES = 1024**2
+_LONGEST_REASON = 1000
 
 
 def find_vllm() -> str:
@@ -257,7 +261,7 @@ class VllmServer:
                 raise EngineError(
                     tr("vLLM does not finish loading", "vLLM の読み込みが終わりません"),
                     where=str(self._log.path),
-                    fix=self._log.tail(),
+                    fix=self._reason(),
                 )
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -266,12 +270,17 @@ class VllmServer:
             self.process.wait(seconds)
         return not self.alive
 
+    def _reason(self) -> str:
+        """The first error in what it wrote, which the others follow from; else the end of it."""
+        found = _ERROR.search(self._log.tail(_LOG_BYTES))
+        return found[0][:_LONGEST_REASON] if found else self._log.tail()
+
     def _ended(self) -> EngineError:
         code = self.process.returncode
         return EngineError(
             tr(f"vLLM's process ended ({code})", f"vLLM のプロセスが終了しました({code})"),
             where=str(self._log.path),
-            fix=self._log.tail(),
+            fix=self._reason(),
         )
 
 
