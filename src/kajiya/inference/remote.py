@@ -6,7 +6,7 @@ There is no tokenizer here: the endpoint renders messages and counts tokens.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, get_args
 
@@ -146,7 +146,7 @@ def _capabilities(remote: Remote, cards: list[ModelCard]) -> Capabilities:
     )
 
 
-def _prompt(request: GenerateRequest) -> tuple[str, Mapping[str, Any]]:
+def _prompt(request: GenerateRequest) -> tuple[str, dict[str, Any]]:
     if request.messages is not None:
         turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
         return "chat/completions", {"messages": turns}

@@ -55,7 +55,11 @@ _POLL_SECONDS = 0.25
 _SILENCE_SECONDS = 600
 _EXIT_SECONDS = 20
 _DYING_SECONDS = 2
-_ERROR = re.compile(r"\b(?:\w*Error|error): .+")  # a Python exception, or argparse
+# The last line of a Python traceback, perhaps in vLLM's log format, or a complaint of argparse.
+_ERROR = re.compile(
+    r"^(?:\([^)]*\) )?(?:ERROR .*?\] )?((?:[\w.]*(?:Error|Exception)|[\w ]+: error): .+)",
+    re.MULTILINE,
+)
 _LOG_BYTES = 1024**2
 _LONGEST_REASON = 1000
 
@@ -273,7 +277,7 @@ class VllmServer:
     def _reason(self) -> str:
         """The first error in what it wrote, which the others follow from; else the end of it."""
         found = _ERROR.search(self._log.tail(_LOG_BYTES))
-        return found[0][:_LONGEST_REASON] if found else self._log.tail()
+        return found[1][:_LONGEST_REASON] if found else self._log.tail()
 
     def _ended(self) -> EngineError:
         code = self.process.returncode
