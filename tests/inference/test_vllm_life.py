@@ -16,10 +16,10 @@ import pytest
 import pytest_asyncio
 
 from kajiya.core.errors import EngineError, ResourceError
-from kajiya.inference import vllm
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.protocol import EngineSettings, RequestError
-from kajiya.inference.vllm import VllmEngine, find_vllm
+from kajiya.inference.vllm import VllmEngine
+from kajiya.inference.vllm_command import ENVIRONMENT, find_vllm
 from support import vllm_stand_in
 from support.asking import chunks_of, request, said
 from support.waiting import until
@@ -34,7 +34,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "vllm"
     path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{vllm_stand_in.__file__}" "$@"\n')
     path.chmod(0o700)
-    monkeypatch.setenv(vllm.ENVIRONMENT, str(path))
+    monkeypatch.setenv(ENVIRONMENT, str(path))
     return path
 
 
@@ -140,13 +140,13 @@ async def test_a_start_that_fails_says_why(
 
 
 async def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(vllm.ENVIRONMENT, str(tmp_path / "nowhere"))
+    monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "nowhere"))
     with pytest.raises(ResourceError, match="nowhere"):
         find_vllm()
     found = tmp_path / "vllm"
     found.write_text("#!/bin/sh\n")
     found.chmod(0o700)
-    monkeypatch.delenv(vllm.ENVIRONMENT)
+    monkeypatch.delenv(ENVIRONMENT)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     assert find_vllm() == str(found)

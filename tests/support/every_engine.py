@@ -15,7 +15,7 @@ from kajiya.inference.bundle import RemoteModel, ServableModel
 from kajiya.inference.engines import engine_for
 from kajiya.inference.protocol import Engine, EngineSettings
 from kajiya.inference.remotes import Remote
-from kajiya.inference.vllm import find_vllm
+from kajiya.inference.vllm_command import find_vllm
 from support.reciting_llama import make_reciting_llama, make_reciting_lora
 from support.reciting_rwkv import make_reciting_rwkv, make_reciting_state
 from support.tiny_llama import make_adapter, make_model

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -25,7 +22,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, get_args
 
-from kajiya.core.errors import EngineError, FormatError, KajiyaError, ResourceError
+from kajiya.core.errors import EngineError, KajiyaError
 from kajiya.core.language import tr
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.client import RestartingEngine
@@ -35,6 +32,7 @@ from kajiya.inference.openai_api import body_of, chunks_of
 from kajiya.inference.prompts import Prompts
 from kajiya.inference.protocol import (
     Capabilities,
+    ConstraintError,
     ConstraintKind,
     EngineSettings,
     GenerateChunk,
@@ -44,12 +42,8 @@ from kajiya.inference.protocol import (
     unknown_adapter,
 )
 from kajiya.inference.sockets import short_folder
+from kajiya.inference.vllm_command import BASE, find_vllm, options, spawn
 
-ENVIRONMENT = "KAJIYA_VLLM"
-_ADAPTER_CONFIG = "adapter_config.json"
-_BASE = "kajiya/base"  # no adapter can be called so
-_RANKS = (16, 32, 64, 128, 256, 320, 512)  # what vLLM can be told to make room for
-_LEAST_LORAS = 4  # in one batch
 _LOADING_SECONDS = 1800.0
 _POLL_SECONDS = 0.25
 _SILENCE_SECONDS = 600
@@ -62,28 +56,6 @@ _ERROR = re.compile(
 )
 _LOG_BYTES = 1024**2
 _LONGEST_REASON = 1000
-
-
-def find_vllm() -> str:
-    """vLLM's command: what `KAJIYA_VLLM` names, beside our Python, or on the path.
-
-    Raises `ResourceError` where there is none.
-    """
-    beside = Path(sys.executable).with_name("vllm")
-    named = os.environ.get(ENVIRONMENT) or (str(beside) if beside.is_file() else "vllm")
-    command = shutil.which(named)
-    if command is None:
-        raise ResourceError(
-            tr("vLLM is not installed here", "vLLM が入っていません"),
-            where=named,
-            fix=tr(
-                f"install it in an environment of its own and name its command in {ENVIRONMENT}: "
-                f"{ENVIRONMENT}=/opt/vllm/bin/vllm",
-                f"専用の環境に入れ、{ENVIRONMENT} にコマンドを指定してください: "
-                f"{ENVIRONMENT}=/opt/vllm/bin/vllm",
-            ),
-        )
-    return command
 
 
 class VllmEngine(RestartingEngine["VllmServer"]):
@@ -133,7 +105,7 @@ class VllmServer:
         key = secrets.token_urlsafe(32)
         self._lifeline, theirs = socket.socketpair()
         with theirs:
-            self.process = _spawn([*command, "--uds", place], key, theirs, log)
+            self.process = spawn([*command, "--uds", place], key, theirs, log)
         self._endpoint = Endpoint(
             "vLLM",
             "http://localhost/v1",
@@ -155,7 +127,7 @@ class VllmServer:
         """Start it and wait until base and adapters are loaded; `EngineError` tells why it could not."""
         prompts = await asyncio.to_thread(Prompts, models)
         length = min(settings.context_length, *(model.context_length for model in models))
-        command = [find_vllm(), *_options(models[0].weights, adapters, settings, length)]
+        command = [find_vllm(), *options(models[0].weights, adapters, settings, length)]
         self = cls(command, settings.slots, log)
         self._prompts = prompts
         self.capabilities = Capabilities(
@@ -183,14 +155,10 @@ class VllmServer:
         self.pending += 1
         try:
             tokens = await asyncio.to_thread(self._prompts.encode, request)
-            events = self._endpoint.events("completions", self._body(request, tokens))
-            async with aclosing(chunks_of(events, len(tokens))) as chunks:
+            body = self._body(request, tokens)
+            async with aclosing(self._answer(body, len(tokens), request)) as chunks:
                 async for chunk in chunks:
                     yield chunk
-        except EngineError:
-            if await asyncio.to_thread(self._exits, _DYING_SECONDS):
-                raise self._ended() from None
-            raise
         finally:
             self.pending -= 1
 
@@ -224,6 +192,24 @@ class VllmServer:
             await asyncio.to_thread(self.process.wait)
         self._folder.cleanup()
 
+    async def _answer(
+        self, body: dict[str, Any], prompt_tokens: int, request: GenerateRequest
+    ) -> AsyncGenerator[GenerateChunk]:
+        events = self._endpoint.events("completions", body)
+        try:
+            async with aclosing(chunks_of(events, prompt_tokens)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except RequestError as error:
+            if request.constraint is None:
+                raise
+            # vLLM does not say what it refuses; all but the form was ours.
+            raise ConstraintError(error.message, fix=error.fix) from None
+        except EngineError:
+            if await asyncio.to_thread(self._exits, _DYING_SECONDS):
+                raise self._ended() from None
+            raise
+
     def _offer(self, *adapters: str) -> None:
         self.capabilities = self.capabilities.model_copy(update={"adapters": adapters})
 
@@ -243,7 +229,7 @@ class VllmServer:
     def _name(self, wanted: Sequence[tuple[str, float]]) -> str:
         """What vLLM calls the base, or the base with one adapter."""
         if not wanted:
-            return _BASE
+            return BASE
         (name, scale), *more = wanted
         if name not in self.capabilities.adapters:
             raise unknown_adapter(name)
@@ -285,66 +271,4 @@ class VllmServer:
             tr(f"vLLM's process ended ({code})", f"vLLM のプロセスが終了しました({code})"),
             where=str(self._log.path),
             fix=self._reason(),
-        )
-
-
-def _options(
-    base: Path, adapters: Mapping[str, Path], settings: EngineSettings, context_length: int
-) -> list[str]:
-    """`serve` and its arguments, but for the socket. A file of the owner's cannot change what is here."""
-    file = ["--config", str(settings.vllm_config)] if settings.vllm_config else []
-    loras = min(settings.slots, max(_LEAST_LORAS, len(adapters)))
-    return [
-        *("serve", str(base), "--served-model-name", _BASE, *file),
-        *("--max-model-len", str(context_length), "--max-num-seqs", str(settings.slots)),
-        *("--enable-lora", "--max-loras", str(loras)),
-        *("--max-lora-rank", str(_rank(adapters))),
-        # The request alone says how to sample.
-        *("--generation-config", "vllm"),
-        *("--disable-uvicorn-access-log", "--disable-fastapi-docs"),
-    ]
-
-
-def _rank(adapters: Mapping[str, Path]) -> int:
-    """The room that the largest of these LoRAs needs."""
-    needed = max((_rank_of(folder) for folder in adapters.values()), default=1)
-    return next((rank for rank in _RANKS if rank >= needed), needed)
-
-
-def _rank_of(folder: Path) -> int:
-    path = folder / _ADAPTER_CONFIG
-    try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["r"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FormatError(
-            tr(
-                f"the rank of this LoRA cannot be read: {error}",
-                f"LoRA のランクを読めません: {error}",
-            ),
-            where=str(path),
-        ) from None
-
-
-def _spawn(
-    command: Sequence[str], key: str, lifeline: socket.socket, log: Path
-) -> subprocess.Popen[bytes]:
-    guardian = [sys.executable, "-P", "-m", "kajiya.inference.guardian"]
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [*guardian, "--fd", str(lifeline.fileno()), *command],
-            pass_fds=[lifeline.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={
-                **os.environ,
-                "VLLM_API_KEY": key,
-                "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
-                # Nothing is fetched and nothing is told to anybody.
-                "VLLM_NO_USAGE_STATS": "1",
-                "VLLM_DO_NOT_TRACK": "1",
-                "HF_HUB_OFFLINE": "1",
-                "TRANSFORMERS_OFFLINE": "1",
-            },
-            start_new_session=True,
         )
