@@ -117,6 +117,19 @@ async def test_a_killed_server_ends_its_requests_and_comes_back(mortal: VllmEngi
         await said(mortal)
 
 
+async def test_a_server_whose_engine_died_is_replaced(mortal: VllmEngine) -> None:
+    before = family(mortal)
+    answer = mortal.generate(request(max_tokens=ENDLESS))
+    await anext(answer)
+    os.kill(before[2].pid, signal.SIGKILL)
+    with pytest.raises(EngineError, match="ended"):
+        async for _ in answer:
+            pass
+    assert not mortal.available
+    assert await said(mortal, max_tokens=2) == " the quick"
+    assert gone(before)
+
+
 async def test_one_adapter_in_full(mortal: VllmEngine, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="unknown"):
         await said(mortal, adapters=(("unknown", 1.0),))

@@ -58,7 +58,17 @@ def add(name: str, overrides: dict[str, Any]) -> None:
     )
 
 
-@remote.command("list", help=tr("List them.", "一覧を表示します。"))
+@remote.command(
+    "list",
+    help=tr("List them.", "一覧を表示します。")
+    + """
+
+\b
+Examples:
+  kajiya models remote list
+  kajiya models remote list --json
+""",
+)
 @click.option("--json", "as_json", is_flag=True, help=tr("As JSON.", "JSON で表示します。"))
 def list_command(as_json: bool) -> None:
     from kajiya.core.workspace import Workspace
@@ -73,7 +83,15 @@ def list_command(as_json: bool) -> None:
         click.echo(f"{PREFIX}{name}  {value.model}  {value.url}")
 
 
-@remote.command("rm", help=tr("Forget one.", "登録を消します。"))
+@remote.command(
+    help=tr("Forget one.", "登録を消します。")
+    + """
+
+\b
+Examples:
+  kajiya models remote rm office
+"""
+)
 @click.argument("name")
 def rm(name: str) -> None:
     from kajiya.core.workspace import Workspace

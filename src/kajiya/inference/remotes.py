@@ -73,9 +73,7 @@ class Remote(Config):
         ja="対応している回答の形",
         help=("vLLM is known to keep to all.", "vLLM なら指定しなくてもすべて使えます。"),
     )
-    parallel: int = option(
-        8, en="Requests at a time", ja="同時に送る数", help=("", ""), ge=1, le=1024
-    )
+    parallel: int = option(8, en="Requests at a time", ja="同時に送る数", ge=1, le=1024)
     seconds: int = option(
         300,
         en="Longest silence, in seconds",

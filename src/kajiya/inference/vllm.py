@@ -114,6 +114,7 @@ class VllmServer:
             seconds=_SILENCE_SECONDS,
             socket=place,
         )
+        self._dead = False
         self.pending = 0
 
     @classmethod
@@ -147,8 +148,8 @@ class VllmServer:
 
     @property
     def alive(self) -> bool:
-        """Whether its process is there."""
-        return self.process.poll() is None
+        """Whether its process is there, and well as far as we know."""
+        return self.process.poll() is None and not self._dead
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk]:
         """See `Engine.generate`."""
@@ -206,9 +207,12 @@ class VllmServer:
             # vLLM does not say what it refuses; all but the form was ours.
             raise ConstraintError(error.message, fix=error.fix) from None
         except EngineError:
-            if await asyncio.to_thread(self._exits, _DYING_SECONDS):
-                raise self._ended() from None
-            raise
+            if await self._endpoint.healthy():
+                raise
+            # Its server can go on for a while after the engine inside is dead.
+            self._dead = True
+            await asyncio.to_thread(self._exits, _DYING_SECONDS)
+            raise self._ended() from None
 
     def _offer(self, *adapters: str) -> None:
         self.capabilities = self.capabilities.model_copy(update={"adapters": adapters})
@@ -258,7 +262,7 @@ class VllmServer:
     def _exits(self, seconds: float) -> bool:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
-        return not self.alive
+        return self.process.poll() is not None
 
     def _reason(self) -> str:
         """The first error in what it wrote, which the others follow from; else the end of it."""
@@ -267,8 +271,9 @@ class VllmServer:
 
     def _ended(self) -> EngineError:
         code = self.process.returncode
+        how = "" if code is None else f" ({code})"
         return EngineError(
-            tr(f"vLLM's process ended ({code})", f"vLLM のプロセスが終了しました({code})"),
+            tr(f"vLLM has ended{how}", f"vLLM が終了しました{how}"),
             where=str(self._log.path),
             fix=self._reason(),
         )
