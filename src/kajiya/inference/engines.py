@@ -20,9 +20,9 @@ def engine_for(
     max_pending: int | None = None,
 ) -> Engine:
     """The engine, not started, for one group of `group_by_base`."""
+    first = models[0]
+    if isinstance(first, RemoteModel):
+        return RemoteEngine(first.name, first.remote, max_pending=max_pending)
+    kind = VllmEngine if first.engine == "vllm" else WorkerEngine
     here = [model for model in models if isinstance(model, ServableModel)]
-    for model in models:
-        if isinstance(model, RemoteModel):
-            return RemoteEngine(model.name, model.remote, max_pending=max_pending)
-    kind = VllmEngine if here[0].engine == "vllm" else WorkerEngine
     return kind(here, settings, log=log, max_pending=max_pending)
