@@ -43,31 +43,6 @@ def kill(engine: WorkerEngine) -> None:
     os.kill(engine.process_id, signal.SIGKILL)
 
 
-async def test_leaving_frees_the_slot(engine: WorkerEngine) -> None:
-    for _ in range(5):  # more often than there are slots
-        answer = engine.generate(request(max_tokens=ENDLESS))
-        async for chunk in answer:
-            if chunk.text:
-                break
-        await answer.aclose()
-    assert await said(engine, max_tokens=2) == " the quick"
-    assert engine.pending == 0
-
-
-async def test_leaving_the_queue(engine: WorkerEngine) -> None:
-    running = [engine.generate(request(max_tokens=ENDLESS)) for _ in range(2)]
-    for answer in running:
-        assert (await anext(answer)).usage is not None
-    waiting = engine.generate(request())
-    assert (await anext(waiting)).usage is not None
-    assert engine.pending == 3
-    await waiting.aclose()
-    assert engine.pending == 2
-    for answer in running:
-        await answer.aclose()
-    assert await said(engine, max_tokens=2) == " the quick"
-
-
 async def test_a_slow_reader_holds_one_merged_chunk_and_no_slot(engine: WorkerEngine) -> None:
     answer = engine.generate(request(max_tokens=200))
     first = await anext(answer)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kajiya.inference.client import WorkerEngine
-from kajiya.inference.protocol import GenerateChunk, GenerateRequest
+from kajiya.inference.protocol import Engine, GenerateChunk, GenerateRequest
 from kajiya.tokenizer.messages import Message
 
 HELLO = (Message("user", "hello"),)
@@ -19,9 +18,9 @@ def request(**options: Any) -> GenerateRequest:
     return GenerateRequest(**values)
 
 
-async def chunks_of(engine: WorkerEngine, **options: Any) -> list[GenerateChunk]:
+async def chunks_of(engine: Engine, **options: Any) -> list[GenerateChunk]:
     return [chunk async for chunk in engine.generate(request(**options))]
 
 
-async def said(engine: WorkerEngine, **options: Any) -> str:
+async def said(engine: Engine, **options: Any) -> str:
     return "".join(chunk.text for chunk in await chunks_of(engine, **options))

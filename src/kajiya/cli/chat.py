@@ -18,8 +18,8 @@ import click
 from kajiya.core.language import tr
 
 if TYPE_CHECKING:
-    from kajiya.inference.bundle import ServableModel
-    from kajiya.inference.client import WorkerEngine
+    from kajiya.inference.bundle import Model
+    from kajiya.inference.protocol import Engine
 
 # What a terminal could take for a command: a model's answer must not move the cursor.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -95,8 +95,8 @@ class Conversation:
 class Chat:
     """A conversation with one model."""
 
-    engine: WorkerEngine
-    model: ServableModel
+    engine: Engine
+    model: Model
     conversation: Conversation
     temperature: float
     max_tokens: int | None
@@ -248,7 +248,7 @@ def chat(
     message: str | None,
 ) -> None:
     from kajiya.core.workspace import Workspace
-    from kajiya.inference.client import WorkerEngine
+    from kajiya.inference.engines import engine_for
     from kajiya.inference.protocol import EngineSettings
     from kajiya.inference.servable import resolve_servable
 
@@ -260,7 +260,7 @@ def chat(
     if system is not None:
         conversation.set_system(system)
     with asyncio.Runner() as runner:
-        engine = WorkerEngine(
+        engine = engine_for(
             [model], EngineSettings(slots=1), log=workspace.home / "logs" / "chat.log"
         )
         try:

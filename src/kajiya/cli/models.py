@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kajiya.cli import models_create, models_io
+from kajiya.cli import models_create, models_io, models_remote
 from kajiya.core.language import tr
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ models.add_command(models_io.import_command)
 models.add_command(models_io.starters)
 models.add_command(models_io.export)
 models.add_command(models_io.mix_states)
+models.add_command(models_remote.remote)
 
 
 def _store() -> ArtifactStore:

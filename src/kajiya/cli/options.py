@@ -24,7 +24,7 @@ def config_options(config: type[Config]) -> Callable[[Callable[..., Any]], Calla
 
         def wrapped(**values: Any) -> Any:
             own = {name: values.pop(name) for name in names if name in values}
-            overrides = {name: value for name, value in own.items() if value is not None}
+            overrides = {name: value for name, value in own.items() if value not in (None, ())}
             return function(overrides=overrides, **values)
 
         wrapped.__name__, wrapped.__doc__ = function.__name__, function.__doc__
@@ -43,11 +43,22 @@ def _option(name: str, field: FieldInfo) -> Callable[..., Any]:
     if field_help(field):
         words.append(field_help(field))
     text = ": ".join(words)
-    if default not in (None, "", (), PydanticUndefined) and field.annotation is not bool:
+    shown = default not in (None, "", (), PydanticUndefined)
+    if shown and field.annotation is not bool:
         text += f"  [{default}]"
     if field.annotation is bool:
         return click.option(f"{flag}/--no-{name.replace('_', '-')}", name, default=None, help=text)
-    return click.option(flag, name, type=_type(field.annotation), default=None, help=text)
+    several = get_origin(field.annotation) is tuple
+    kind = get_args(field.annotation)[0] if several else field.annotation
+    return click.option(
+        flag,
+        name,
+        type=_type(kind),
+        default=None,
+        multiple=several,
+        required=field.is_required(),
+        help=text,
+    )
 
 
 def _type(annotation: Any) -> Any:

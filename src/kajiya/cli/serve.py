@@ -28,6 +28,7 @@ one base share it. Ctrl-C stops the server after running answers are finished.
 Examples:
   kajiya serve company-faq
   kajiya serve company-faq starter:gemma-3-270m --port 9000
+  kajiya serve company-faq remote:office
 """,
         """このコンピューターで、モデルを OpenAI 互換の API として公開します。
 
@@ -38,6 +39,7 @@ Ctrl-C で、生成中の回答を終えてから止まります。
 Examples:
   kajiya serve company-faq
   kajiya serve company-faq starter:gemma-3-270m --port 9000
+  kajiya serve company-faq remote:office
 """,
     )
 )
@@ -49,8 +51,16 @@ Examples:
     show_default=True,
     help=tr("Port; 0 picks a free one.", "ポート。0 なら空いているものを選びます。"),
 )
+@click.option(
+    "--vllm",
+    is_flag=True,
+    help=tr(
+        "Run models that are not RWKV by vLLM, which must be installed.",
+        "RWKV 以外のモデルを vLLM で動かします(別途インストールが必要)。",
+    ),
+)
 @config_options(EngineSettings)
-def serve(names: tuple[str, ...], port: int, overrides: dict[str, Any]) -> None:
+def serve(names: tuple[str, ...], port: int, vllm: bool, overrides: dict[str, Any]) -> None:
     from rich.console import Console
 
     from kajiya.core.workspace import Workspace
@@ -62,7 +72,7 @@ def serve(names: tuple[str, ...], port: int, overrides: dict[str, Any]) -> None:
     console = Console()
     with console.status(tr("Loading…", "読み込んでいます…")) as status:
         wanted = dict.fromkeys(names or [_newest(workspace)])
-        models = [resolve_servable(name, workspace) for name in wanted]
+        models = [resolve_servable(name, workspace, vllm=vllm) for name in wanted]
 
         def announce(url: str, key: str) -> None:
             status.stop()

@@ -1,4 +1,4 @@
-"""What an engine needs in order to serve a model: files on disk, nothing of the store or the network."""
+"""What an engine needs in order to serve a model: files on disk, or where somebody else serves it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-EngineName = Literal["llamacpp", "rwkv"]
+from kajiya.inference.remotes import Remote
+
+EngineName = Literal["llamacpp", "rwkv", "vllm"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,8 @@ class ServableModel:
 
     `folder` holds `tokenizer.json`, `tokenizer_config.json` and perhaps `chat_template.jinja`. For
     llama.cpp, `weights` is a GGUF file and `adapters` maps a name to a LoRA in GGUF; for our RWKV engine,
-    `weights` is the model's folder and an adapter the folder with its `state.safetensors`.
+    `weights` is the model's folder and an adapter the folder with its `state.safetensors`; for vLLM,
+    `weights` is the model's folder too and an adapter a LoRA's folder as PEFT writes it.
     `context_length` is the model's own, in tokens.
     """
 
@@ -32,12 +35,27 @@ class ServableModel:
         return tuple((name, 1.0) for name in self.adapters)
 
 
-def group_by_base(models: Iterable[ServableModel]) -> list[tuple[ServableModel, ...]]:
+@dataclass(frozen=True)
+class RemoteModel:
+    """A model called `name` here that an endpoint elsewhere serves."""
+
+    name: str
+    remote: Remote
+
+    def mixture(self) -> tuple[tuple[str, float], ...]:
+        """No adapters of ours."""
+        return ()
+
+
+Model = ServableModel | RemoteModel
+
+
+def group_by_base(models: Iterable[Model]) -> list[tuple[Model, ...]]:
     """Models that can share one loaded base, so that ten tunings of a base load it once.
 
     Two models whose adapters have the same name but other files do not share.
     """
-    groups: list[list[ServableModel]] = []
+    groups: list[list[Model]] = []
     for model in models:
         home = next((group for group in groups if _fits(model, group)), None)
         if home is None:
@@ -47,9 +65,11 @@ def group_by_base(models: Iterable[ServableModel]) -> list[tuple[ServableModel, 
     return [tuple(group) for group in groups]
 
 
-def _fits(model: ServableModel, group: list[ServableModel]) -> bool:
-    return all(
-        other.weights == model.weights
+def _fits(model: Model, group: list[Model]) -> bool:
+    return isinstance(model, ServableModel) and all(
+        isinstance(other, ServableModel)
+        and other.engine == model.engine
+        and other.weights == model.weights
         and all(other.adapters.get(name, path) == path for name, path in model.adapters.items())
         for other in group
     )

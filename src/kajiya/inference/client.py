@@ -1,12 +1,15 @@
-"""The engine that everybody uses: a worker process that is started, watched and started again."""
+"""Engines in processes of their own, which are started, watched and started again."""
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from kajiya.core.errors import EngineError
 from kajiya.core.language import tr
@@ -23,7 +26,36 @@ from kajiya.inference.protocol import (
 _LONGEST_PAUSE = 60.0
 
 
-class WorkerEngine:
+class Life(Protocol):
+    """One life of an engine's process, from loaded to ended."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What is loaded."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process is there."""
+
+    @property
+    def pending(self) -> int:
+        """Requests that it has not finished."""
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process."""
+
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk]:
+        """See `Engine.generate`."""
+
+    async def close(self) -> None:
+        """End the process and wait for it."""
+
+
+AnyLife = TypeVar("AnyLife", bound=Life)
+
+
+class RestartingEngine(ABC, Generic[AnyLife]):
     """An `Engine` in a process of its own, for models that share one base.
 
     When the process dies, its running requests end with `EngineError`; the next request starts it
@@ -45,12 +77,16 @@ class WorkerEngine:
         self._log = log
         self._max_pending = max_pending
         self._arriving = 0
-        self._connection: Connection | None = None
+        self._connection: AnyLife | None = None
         self._capabilities: Capabilities | None = None
         self._starting = asyncio.Lock()
         self._failures = 0
         self._not_before = 0.0
         self._closed = False
+
+    @abstractmethod
+    async def _open(self) -> AnyLife:
+        """Start the process and wait until it has loaded; `EngineError` tells why it could not."""
 
     async def start(self) -> None:
         """Load the models; `EngineError` tells why that failed."""
@@ -72,7 +108,7 @@ class WorkerEngine:
 
     @property
     def process_id(self) -> int | None:
-        """The worker's process, while there is one."""
+        """The engine's process, while there is one."""
         return self._connection.process.pid if self._connection and self.available else None
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk]:
@@ -98,7 +134,7 @@ class WorkerEngine:
             if self._connection:
                 await self._connection.close()
 
-    async def _connected(self) -> Connection:
+    async def _connected(self) -> AnyLife:
         async with self._starting:
             if self._closed:
                 raise EngineError(tr("the engine was closed", "エンジンは終了しました"))
@@ -118,7 +154,7 @@ class WorkerEngine:
                     ),
                 )
             try:
-                self._connection = await Connection.open(self._models, self._settings, self._log)
+                self._connection = await self._open()
             except EngineError:
                 self._count_failure()
                 raise
@@ -130,3 +166,10 @@ class WorkerEngine:
         self._failures += 1
         pause = 0.0 if self._failures == 1 else min(_LONGEST_PAUSE, 2.0 ** (self._failures - 2))
         self._not_before = time.monotonic() + pause
+
+
+class WorkerEngine(RestartingEngine[Connection]):
+    """The engines of ours: llama.cpp and RWKV, in a worker process."""
+
+    async def _open(self) -> Connection:
+        return await Connection.open(self._models, self._settings, self._log)

@@ -18,6 +18,7 @@ from pathlib import Path
 from kajiya.core.errors import EngineError, KajiyaError
 from kajiya.core.language import tr
 from kajiya.inference.bundle import ServableModel
+from kajiya.inference.engine_log import EngineLog
 from kajiya.inference.llamacpp import ENVIRONMENT
 from kajiya.inference.protocol import Capabilities, EngineSettings, GenerateChunk, GenerateRequest
 from kajiya.inference.wire import (
@@ -32,8 +33,6 @@ from kajiya.inference.wire import (
     Ready,
 )
 
-_LOG_LIMIT = 4 * 1024**2
-_LOG_TAIL = 1500
 _EXIT_SECONDS = 5
 
 
@@ -46,8 +45,7 @@ class Connection:
     _listening: asyncio.Task[None] | None = None
 
     def __init__(self, endpoint: socket.socket, log: Path) -> None:
-        self._log = log
-        self._log_start = _open_log(log)
+        self._log = EngineLog(log)
         self.process = _spawn(endpoint, log)
         self.alive = True
         self._numbers = itertools.count(1)
@@ -68,7 +66,7 @@ class Connection:
             if isinstance(answer, Failed):
                 failure = answer.error()
                 raise EngineError(
-                    failure.message, where=failure.where, fix=failure.fix or self._said()
+                    failure.message, where=failure.where, fix=failure.fix or self._log.tail()
                 )
             if not isinstance(answer, Ready):
                 raise await self._ended()
@@ -143,15 +141,9 @@ class Connection:
         code = self.process.returncode
         return EngineError(
             tr(f"the engine's process ended ({code})", f"エンジンのプロセスが終了しました({code})"),
-            where=str(self._log),
-            fix=self._said(),
+            where=str(self._log.path),
+            fix=self._log.tail(),
         )
-
-    def _said(self) -> str:
-        """The end of what this process wrote to its log."""
-        with self._log.open("rb") as file:
-            file.seek(max(self._log_start, self._log.stat().st_size - _LOG_TAIL))
-            return file.read().decode("utf-8", errors="replace").strip()
 
     def _reap(self) -> None:
         try:
@@ -189,15 +181,6 @@ class _Mailbox:
         if self._error is None:
             self._filled.clear()
         return chunk
-
-
-def _open_log(log: Path) -> int:
-    """Make the log if it is missing, empty it if it is long; its size in bytes."""
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
-        if file.tell() > _LOG_LIMIT:
-            file.truncate(0)
-        return file.tell()
 
 
 def _spawn(endpoint: socket.socket, log: Path) -> subprocess.Popen[bytes]:

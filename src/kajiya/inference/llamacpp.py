@@ -7,7 +7,6 @@ Blocks its caller and belongs in a worker process: a damaged file can end the wh
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ from kajiya.inference.protocol import (
     room_after,
     unknown_adapter,
 )
+from kajiya.inference.sockets import short_folder
 
 # Environment for the worker's process, read by OpenMP when it is first loaded. Without it, waiting
 # threads spin: beside one other busy process, 12 tokens took 18 s instead of 0.4 s.
@@ -37,7 +37,6 @@ ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
 
 # A prompt is read in pieces of this many tokens; between pieces it can be cancelled.
 _BATCH = 512
-_SOCKET_PATH_LIMIT = 100
 _RANDOM_SEED = 0xFFFFFFFF
 _WARNINGS_ONLY = 2
 
@@ -86,7 +85,7 @@ class LlamaCpp:
         # llama.cpp insists on an HTTP listener that nobody here uses. It gets a random key and a
         # socket in a private folder that is gone once the model is loaded: nothing can reach it.
         params.api_keys = [secrets.token_urlsafe(32)]
-        with tempfile.TemporaryDirectory(prefix="kj-", dir=_short_folder()) as folder:
+        with tempfile.TemporaryDirectory(prefix="kj-", dir=short_folder()) as folder:
             params.hostnames = [str(Path(folder) / "unused.sock")]
             try:
                 self._server = xllamacpp.Server(params)
@@ -178,12 +177,6 @@ def _constraint(request: GenerateRequest) -> dict[str, Any]:
             f"このモデルのエンジンは {wanted.kind} の指定に対応していません",
         )
     )
-
-
-def _short_folder() -> str | None:
-    """Where temporary folders go, unless that is too deep for the path of a Unix socket."""
-    usual = tempfile.gettempdir()
-    return usual if len(os.fsencode(usual)) + 30 < _SOCKET_PATH_LIMIT else "/tmp"  # noqa: S108
 
 
 def _chunk(answer: dict[str, Any], prompt_tokens: int) -> GenerateChunk:

@@ -1,4 +1,4 @@
-"""What every engine can be asked and what it answers; llama.cpp is the first to speak it.
+"""What every engine can be asked and what it answers, wherever it runs.
 
 Requests and chunks are plain frozen values, so they cross a process boundary as JSON. A model mixed
 from several adapters is a request with several entries in `adapters`.
@@ -40,9 +40,18 @@ class ConstraintError(RequestError):
 
 
 class BusyError(KajiyaError):
-    """Too many requests are waiting already; the same request may be answered later."""
+    """Too many requests are waiting already; the same request may be answered later.
+
+    `retry_after` is the number of seconds that an endpoint elsewhere asked us to wait, if it did.
+    """
 
     code = "busy"
+
+    def __init__(
+        self, message: str, *, where: str = "", fix: str = "", retry_after: int | None = None
+    ) -> None:
+        super().__init__(message, where=where, fix=fix)
+        self.retry_after = retry_after
 
 
 class _Value(BaseModel):
@@ -98,7 +107,7 @@ class GenerateRequest(_Value):
 
 
 class Usage(_Value):
-    """Tokens read and written so far."""
+    """Tokens read and written so far; nothing read means that it is not known yet."""
 
     prompt_tokens: int
     completion_tokens: int = 0
@@ -128,12 +137,14 @@ class GenerateChunk(_Value):
 class Capabilities(_Value):
     """What a loaded engine offers: tokens a request may take in all, requests at a time, saved states.
 
+    `mixes`: whether a request may name several adapters and weigh them; without it, one in full.
     A request for anything that is not listed is refused with `RequestError`.
     """
 
     context_length: int
     slots: int
     adapters: tuple[str, ...] = ()
+    mixes: bool = True
     constraints: tuple[ConstraintKind, ...] = ()
     states: bool = False
 
@@ -190,6 +201,15 @@ class EngineSettings(Config):
         ge=0,
         le=1_048_576,
     )
+    vllm_config: Path | None = option(
+        None,
+        en="Further options (vLLM)",
+        ja="追加の設定 (vLLM)",
+        help=(
+            "A YAML file as `vllm serve --config` takes it.",
+            "`vllm serve --config` に渡す YAML ファイル。",
+        ),
+    )
 
 
 class LocalEngine(Protocol):
@@ -239,9 +259,12 @@ def room_after(tokens: Sequence[int], context_length: int) -> int:
 class Engine(Protocol):
     """Something that answers requests for one or more models."""
 
+    async def start(self) -> None:
+        """Load, or reach, what is to answer; `EngineError` tells why that failed."""
+
     @property
     def capabilities(self) -> Capabilities:
-        """What is loaded."""
+        """What is loaded; only after `start`."""
 
     @property
     def available(self) -> bool:

@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from kajiya.core.errors import EngineError, KajiyaError
 from kajiya.core.language import tr
 from kajiya.inference.bundle import ServableModel
+from kajiya.inference.prompts import Prompts
 from kajiya.inference.protocol import (
     EngineSettings,
     GenerateChunk,
@@ -41,38 +42,14 @@ from kajiya.inference.wire import (
     Ready,
     ToWorker,
 )
-from kajiya.tokenizer.chat import ChatTokenizer
 
 
 class Loaded:
-    """The engine and the tokenizer of each model on it."""
+    """The engine and what turns prompts for its models into tokens."""
 
     def __init__(self, models: Sequence[ServableModel], settings: EngineSettings) -> None:
-        self.tokenizers = {model.name: ChatTokenizer.load(model.folder) for model in models}
+        self.prompts = Prompts(models)
         self.engine = _engine(models, settings)
-
-    def encode(self, request: GenerateRequest) -> list[int]:
-        """The prompt as token ids; `RequestError` if it cannot be one."""
-        tokenizer = self.tokenizers.get(request.model)
-        if tokenizer is None:
-            raise RequestError(
-                tr(f"no model {request.model!r}", f"モデル {request.model!r} はありません")
-            )
-        if (request.start or request.save) and not self.engine.capabilities.states:
-            raise RequestError(tr("this model keeps no states", "このモデルは状態を保存できません"))
-        if request.tokens is not None:
-            tokens = list(request.tokens)
-        else:
-            tokens = (
-                _encode_chat(tokenizer, request)
-                if request.text is None
-                else _encode_text(tokenizer, request.text)
-            )
-            if request.start is not None and tokens[:1] == [tokenizer.bos_id]:
-                del tokens[:1]  # it began earlier
-        if not tokens:
-            raise RequestError(tr("the prompt is empty", "入力が空です"))
-        return tokens
 
 
 def _engine(models: Sequence[ServableModel], settings: EngineSettings) -> LocalEngine:
@@ -86,19 +63,6 @@ def _engine(models: Sequence[ServableModel], settings: EngineSettings) -> LocalE
     from kajiya.inference.llamacpp import LlamaCpp
 
     return LlamaCpp(base, adapters, settings, min(model.context_length for model in models))
-
-
-def _encode_text(tokenizer: ChatTokenizer, text: str) -> list[int]:
-    """With the beginning-of-text token, for models that were trained with one before every text."""
-    first: list[int] = tokenizer.tokenizer.encode("").ids[:1]
-    return [*(first if first == [tokenizer.bos_id] else []), *tokenizer.encode(text)]
-
-
-def _encode_chat(tokenizer: ChatTokenizer, request: GenerateRequest) -> list[int]:
-    try:
-        return tokenizer.encode_chat(request.messages or (), add_generation_prompt=True)
-    except KajiyaError as error:  # such as a template that wants user and assistant in turn
-        raise RequestError(error.message, where=error.where, fix=error.fix) from None
 
 
 class Worker:
@@ -154,9 +118,13 @@ class Worker:
 
     async def _answer(self, id: int, request: GenerateRequest) -> None:
         try:
-            tokens = await asyncio.to_thread(self._loaded.encode, request)
-            limit = self._loaded.engine.capabilities.context_length
-            room_after(tokens, limit)  # refused before it waits for a slot
+            offered = self._loaded.engine.capabilities
+            if (request.start or request.save) and not offered.states:
+                raise RequestError(
+                    tr("this model keeps no states", "このモデルは状態を保存できません")
+                )
+            tokens = await asyncio.to_thread(self._loaded.prompts.encode, request)
+            room_after(tokens, offered.context_length)  # refused before it waits for a slot
             accepted = GenerateChunk(usage=Usage(prompt_tokens=len(tokens)))
             self._send(Chunk(id=id, chunk=accepted))
             await self._loop.run_in_executor(self._slots, self._generate, id, tokens, request)

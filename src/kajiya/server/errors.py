@@ -70,7 +70,7 @@ def as_api_error(error: Exception) -> ApiError:
             _sentence(error),
             type="rate_limit_error",
             code="queue_full",
-            headers={"Retry-After": str(_RETRY_SECONDS)},
+            headers={"Retry-After": str(error.retry_after or _RETRY_SECONDS)},
         )
     if isinstance(error, EngineError):
         log.error("%s", error)

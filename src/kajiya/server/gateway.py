@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from kajiya.core.language import tr
-from kajiya.inference.bundle import ServableModel
+from kajiya.inference.bundle import Model
 from kajiya.inference.protocol import Engine, GenerateRequest, Usage
 from kajiya.server.access.caller import Caller
 from kajiya.server.access.gate import Gate
@@ -21,7 +21,7 @@ from kajiya.server.merge import merged
 class ServedModel:
     """A model and the engine that has it loaded; several models may share an engine."""
 
-    model: ServableModel
+    model: Model
     engine: Engine
 
 

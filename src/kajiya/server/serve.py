@@ -13,8 +13,8 @@ import uvicorn
 from kajiya.core.errors import ConflictError
 from kajiya.core.language import tr
 from kajiya.core.workspace import Workspace
-from kajiya.inference.bundle import ServableModel, group_by_base
-from kajiya.inference.client import WorkerEngine
+from kajiya.inference.bundle import Model, group_by_base
+from kajiya.inference.engines import engine_for
 from kajiya.inference.protocol import EngineSettings
 from kajiya.server.access.gate import Gate
 from kajiya.server.app import create_app
@@ -27,7 +27,7 @@ _STOP_SECONDS = 5.0
 
 
 def serve(
-    models: Sequence[ServableModel],
+    models: Sequence[Model],
     workspace: Workspace,
     settings: ServerSettings | None = None,
     engine_settings: EngineSettings | None = None,
@@ -54,7 +54,7 @@ def serve(
 class _Service:
     def __init__(
         self,
-        models: Sequence[ServableModel],
+        models: Sequence[Model],
         workspace: Workspace,
         settings: ServerSettings,
         engine_settings: EngineSettings,
@@ -73,7 +73,7 @@ class _Service:
         self._engines = [
             (
                 group,
-                WorkerEngine(
+                engine_for(
                     group,
                     engine_settings,
                     log=workspace.home / "logs" / f"engine-{number}.log",

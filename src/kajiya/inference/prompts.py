@@ -1,0 +1,57 @@
+"""From what a request says to token ids, with the tokenizer of the model that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kajiya.core.errors import KajiyaError
+from kajiya.core.language import tr
+from kajiya.inference.bundle import ServableModel
+from kajiya.inference.protocol import GenerateRequest, RequestError
+from kajiya.tokenizer.chat import ChatTokenizer
+
+
+class Prompts:
+    """The tokenizers of the models on one engine. May be shared between threads."""
+
+    def __init__(self, models: Sequence[ServableModel]) -> None:
+        self._tokenizers = {model.name: ChatTokenizer.load(model.folder) for model in models}
+
+    def tokenizer(self, request: GenerateRequest) -> ChatTokenizer:
+        """The one for `request`; `RequestError` for a model that is not there."""
+        if request.model not in self._tokenizers:
+            raise unknown_model(request.model)
+        return self._tokenizers[request.model]
+
+    def encode(self, request: GenerateRequest) -> list[int]:
+        """The prompt as token ids; `RequestError` if it cannot be one."""
+        tokenizer = self.tokenizer(request)
+        if request.tokens is not None:
+            tokens = list(request.tokens)
+        elif request.text is not None:
+            tokens = [*_beginning(tokenizer), *tokenizer.encode(request.text)]
+        else:
+            tokens = _encode_chat(tokenizer, request)
+        if request.start is not None and tokens[:1] == [tokenizer.bos_id]:
+            del tokens[:1]  # it began earlier
+        if not tokens:
+            raise RequestError(tr("the prompt is empty", "入力が空です"))
+        return tokens
+
+
+def unknown_model(name: str) -> RequestError:
+    """The error for a model that an engine does not have."""
+    return RequestError(tr(f"no model {name!r}", f"モデル {name!r} はありません"))
+
+
+def _beginning(tokenizer: ChatTokenizer) -> list[int]:
+    """The beginning-of-text token, for models that were trained with one before every text."""
+    first: list[int] = tokenizer.tokenizer.encode("").ids[:1]
+    return first if first == [tokenizer.bos_id] else []
+
+
+def _encode_chat(tokenizer: ChatTokenizer, request: GenerateRequest) -> list[int]:
+    try:
+        return tokenizer.encode_chat(request.messages or (), add_generation_prompt=True)
+    except KajiyaError as error:  # such as a template that wants user and assistant in turn
+        raise RequestError(error.message, where=error.where, fix=error.fix) from None
