@@ -18,6 +18,7 @@ from kajiya.tokenizer.messages import Message
 
 FinishReason = Literal["stop", "length"]
 ConstraintKind = Literal["json_schema", "regex", "choice", "grammar"]
+MAX_TOP_LOGPROBS = 20
 
 
 class RequestError(KajiyaError):
@@ -62,7 +63,8 @@ class GenerateRequest(_Value):
 
     Exactly one of `messages` (rendered with the model's chat template), `text` and `tokens` is the
     prompt. `adapters` are (name, scale) pairs; none means the bare base. `max_tokens` None means as
-    far as the context goes. `seed` None draws a new one.
+    far as the context goes. `seed` None draws a new one. `logit_bias` are (token, what is added to its
+    logit) pairs. `logprobs` asks for each token of the answer with so many of the likeliest in its place.
 
     `reuse_prompt` lets the engine continue from the computed prefix of an earlier request: faster,
     but its rounding differs from computing afresh, so a request that must repeat exactly says no.
@@ -81,6 +83,8 @@ class GenerateRequest(_Value):
     presence_penalty: float = Field(0.0, ge=-2, le=2)
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
     constraint: Constraint | None = None
     reuse_prompt: bool = True
 
@@ -98,14 +102,31 @@ class Usage(_Value):
     completion_tokens: int = 0
 
 
+class TokenLogprob(_Value):
+    """A token, its bytes, and the natural logarithm of the probability that the model gave it, before
+    bias, penalties, temperature and form had their say.
+    """
+
+    text: str
+    data: tuple[int, ...]
+    logprob: float
+
+
+class WrittenToken(TokenLogprob):
+    """A token of an answer and the likeliest ones in its place, the likeliest first."""
+
+    top: tuple[TokenLogprob, ...] = ()
+
+
 class GenerateChunk(_Value):
     """The next piece of an answer; `text` is always whole characters.
 
-    The first chunk is empty and tells by its usage that the request was accepted; the last one has
+    `tokens` are those that `text` completes, if the request asked for them. The first chunk is empty and tells by its usage that the request was accepted; the last one has
     `finish_reason` and the final usage.
     """
 
     text: str = ""
+    tokens: tuple[WrittenToken, ...] = ()
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
 
@@ -113,6 +134,7 @@ class GenerateChunk(_Value):
         """Both as one chunk."""
         return GenerateChunk(
             text=self.text + later.text,
+            tokens=self.tokens + later.tokens,
             finish_reason=later.finish_reason or self.finish_reason,
             usage=later.usage or self.usage,
         )
@@ -212,6 +234,16 @@ def unknown_adapter(name: str) -> RequestError:
     """The error for an adapter that is not loaded."""
     return RequestError(
         tr(f"no adapter {name!r} is loaded", f"アダプター {name!r} は読み込まれていません")
+    )
+
+
+def unknown_token(token: int, vocab_size: int) -> RequestError:
+    """The error for a token id that the model has no token for."""
+    return RequestError(
+        tr(
+            f"there is no token {token}: this model has {vocab_size}",
+            f"トークン {token} はありません(語彙は {vocab_size} 個)",
+        )
     )
 
 

@@ -49,7 +49,7 @@ class Loaded:
 
     def __init__(self, models: Sequence[ServableModel], settings: EngineSettings) -> None:
         self.tokenizers = {model.name: ChatTokenizer.load(model.folder) for model in models}
-        self.engine = _engine(models, settings)
+        self.engine = _engine(models, settings, self.tokenizers[models[0].name])
 
     def encode(self, request: GenerateRequest) -> list[int]:
         """The prompt as token ids; `RequestError` if it cannot be one."""
@@ -69,7 +69,9 @@ class Loaded:
         return tokens
 
 
-def _engine(models: Sequence[ServableModel], settings: EngineSettings) -> LocalEngine:
+def _engine(
+    models: Sequence[ServableModel], settings: EngineSettings, tokenizer: ChatTokenizer
+) -> LocalEngine:
     """The engine for models that share one base, with all their adapters."""
     adapters = {name: path for model in models for name, path in model.adapters.items()}
     base = models[0].weights
@@ -79,7 +81,8 @@ def _engine(models: Sequence[ServableModel], settings: EngineSettings) -> LocalE
         return RwkvEngine(base, adapters, settings)
     from kajiya.inference.llamacpp import LlamaCpp
 
-    return LlamaCpp(base, adapters, settings, min(model.context_length for model in models))
+    context_length = min(model.context_length for model in models)
+    return LlamaCpp(base, adapters, settings, context_length, tokenizer)
 
 
 def _beginning(tokenizer: ChatTokenizer) -> list[int]:
@@ -169,7 +172,7 @@ class Worker:
         cancelled = self._cancelled[id]
 
         def on_chunk(chunk: GenerateChunk) -> bool:
-            if chunk.text or chunk.finish_reason:
+            if chunk.text or chunk.tokens or chunk.finish_reason:
                 self._send_from_thread(Chunk(id=id, chunk=chunk))
             return cancelled.is_set()
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from kajiya.core.language import tr
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.protocol import Engine, GenerateRequest
-from kajiya.server.answers import Chunks
 from kajiya.server.errors import ApiError
 from kajiya.server.merge import merged
+from kajiya.server.streaming import Chunks
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,14 @@ from kajiya.core.errors import EngineError, KajiyaError
 from kajiya.core.hardware import physical_cores
 from kajiya.core.language import tr
 from kajiya.inference.constraint import KINDS, Constraints
+from kajiya.inference.logprobs import TokenLog, Vocabulary
 from kajiya.inference.protocol import (
     Capabilities,
     EngineSettings,
     GenerateChunk,
     GenerateRequest,
-    RequestError,
     room_after,
+    unknown_token,
 )
 from kajiya.inference.rwkv.batch import States
 from kajiya.inference.rwkv.initial import InitialStates
@@ -51,7 +52,6 @@ from kajiya.inference.sampling import Sampler, choose
 from kajiya.inference.text import TextWriter
 from kajiya.models.architectures import register
 from kajiya.tokenizer.chat import ChatTokenizer
-from kajiya.tokenizer.token_bytes import token_bytes
 
 # Tokens of a prompt between two tokens of the running answers. Always the same, so that an answer
 # does not depend on what else was asked; a multiple of the chunks in which a model reads.
@@ -77,7 +77,7 @@ class RwkvEngine:
         self._initial = InitialStates(folder, adapters, config)
         self._loras = LoraAdapters(adapters, self._model)
         self._tokenizer = ChatTokenizer.load(folder)
-        self._pieces = token_bytes(self._tokenizer.tokenizer)
+        self._vocabulary = Vocabulary(self._tokenizer.tokenizer)
         self.capabilities = Capabilities(
             context_length=settings.context_length,
             slots=settings.slots,
@@ -98,7 +98,8 @@ class RwkvEngine:
     def _constraints(self) -> Constraints:
         """Made for the first request that wants a form: for a large vocabulary it takes its time."""
         size, tokenizer = self._model.config.vocab_size, self._tokenizer
-        return Constraints(self._pieces, size, tokenizer.stop_ids, tokenizer.encode)
+        pieces = self._vocabulary.pieces
+        return Constraints(pieces, size, tokenizer.stop_ids, tokenizer.encode)
 
     @property
     def alive(self) -> bool:
@@ -117,7 +118,7 @@ class RwkvEngine:
         `ContextLengthError`, `RequestError` or `EngineError`.
         """
         room = room_after(tokens, self.capabilities.context_length)
-        self._check(tokens)
+        self._check([*tokens, *(token for token, _ in request.logit_bias)])
         chat = request.messages is not None
         # A text of a form ends by its form: an empty line in it is no end.
         ends = [self._tokenizer.stop_text] if chat and request.constraint is None else []
@@ -128,12 +129,13 @@ class RwkvEngine:
             room=min(request.max_tokens or room, room),
             stop_ids=self._tokenizer.stop_ids,
             sampler=Sampler(request),
-            writer=TextWriter(self._pieces, [*request.stop, *ends]),
+            writer=TextWriter(self._vocabulary.pieces, [*request.stop, *ends]),
             on_chunk=on_chunk,
             reuse=request.reuse_prompt,
             matcher=None
             if request.constraint is None
             else self._constraints.open(request.constraint),
+            log=None if request.logprobs is None else TokenLog(self._vocabulary, request.logprobs),
             state=self._initial.mixed(request.adapters),
         )
         if not self._scheduler.add(pending):
@@ -146,12 +148,7 @@ class RwkvEngine:
         size = self._model.config.vocab_size
         wrong = [token for token in tokens if not 0 <= token < size]
         if wrong:
-            raise RequestError(
-                tr(
-                    f"there is no token {wrong[0]}: this model has {size}",
-                    f"トークン {wrong[0]} はありません(語彙は {size} 個)",
-                )
-            )
+            raise unknown_token(wrong[0], size)
 
     def close(self) -> None:
         """End the engine's thread; whoever waits for an answer gets an `EngineError`."""
@@ -282,6 +279,8 @@ class RwkvEngine:
     def _choose(self, members: Sequence[Pending], logits: Any) -> Any:
         """The next token of each, `[batch]`, from `logits` `[batch, vocabulary]`."""
         for member, row in zip(members, logits, strict=True):
+            if member.log is not None:
+                member.log.see(row)
             if member.matcher is not None:
                 member.matcher.rule_out(row)
         settings = [m.sampler.prepare(row) for m, row in zip(members, logits, strict=True)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kajiya.inference.constraint import Matcher
+from kajiya.inference.logprobs import TokenLog
 from kajiya.inference.protocol import ConstraintError, FinishReason, GenerateChunk, Usage
 from kajiya.inference.sampling import Sampler
 from kajiya.inference.text import TextWriter
@@ -36,6 +37,7 @@ class Pending:
     on_chunk: Callable[[GenerateChunk], bool]
     reuse: bool
     matcher: Matcher | None = None
+    log: TokenLog | None = None
     read: int = 0
     parting: int = 0
     state: RecurrentState | None = None
@@ -56,6 +58,8 @@ class Pending:
                 return True
         if token in self.stop_ids:
             return self._finish("stop", self.writer.end())
+        if self.log is not None:
+            self.log.chose(token)
         text = self.writer.write(token)
         if self.writer.stopped:
             return self._finish("stop", text)
@@ -63,10 +67,12 @@ class Pending:
             return self._finish("stop", text + self.writer.end())
         if len(self.written) >= self.room:
             return self._finish("length", text + self.writer.end())
-        self.cancelled |= self.on_chunk(GenerateChunk(text=text))
+        tokens = () if self.log is None else self.log.shown(text)
+        self.cancelled |= self.on_chunk(GenerateChunk(text=text, tokens=tokens))
         return self.cancelled
 
     def _finish(self, reason: FinishReason, text: str) -> bool:
+        tokens = () if self.log is None else self.log.shown(text, last=True)
         usage = Usage(prompt_tokens=len(self.prompt), completion_tokens=len(self.written))
-        self.on_chunk(GenerateChunk(text=text, finish_reason=reason, usage=usage))
+        self.on_chunk(GenerateChunk(text=text, tokens=tokens, finish_reason=reason, usage=usage))
         return True
