@@ -64,7 +64,7 @@ def error_of(response: Any) -> dict[str, Any]:
         ({"tool_choice": "required"}, None),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}}, None),
         ({"logit_bias": {"1": 101}}, "logit_bias.1"),
-        ({"logit_bias": {"x": 1}}, "logit_bias.x.[key]"),
+        ({"logit_bias": {"x": 1}}, "logit_bias.x"),
         ({"logit_bias": {"99999": 1}}, "messages"),
         ({"logit_bias": {str(i): 1 for i in range(1025)}}, "logit_bias"),
         ({"logprobs": 2}, "logprobs"),

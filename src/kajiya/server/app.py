@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from kajiya.server import errors
 from kajiya.server.gateway import Gateway, ServedModel
-from kajiya.server.routes import chat, completions, health, models
+from kajiya.server.routes import chat, completions, health, models, responses
 from kajiya.server.security import Guard
 from kajiya.server.settings import ServerSettings
 
@@ -25,6 +25,7 @@ def create_app(settings: ServerSettings, served: Mapping[str, ServedModel], key:
     app.add_api_route("/v1/models/{model:path}", models.get_model)
     app.add_api_route("/v1/chat/completions", chat.chat_completions, methods=["POST"])
     app.add_api_route("/v1/completions", completions.completions, methods=["POST"])
+    app.add_api_route("/v1/responses", responses.responses, methods=["POST"])
     errors.install(app)
     app.add_middleware(Guard, key=key, max_body_bytes=settings.max_body_bytes)
     return app

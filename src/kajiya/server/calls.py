@@ -47,6 +47,11 @@ class Offer:
     must: bool
     several: bool
 
+    @property
+    def names(self) -> list[str]:
+        """What the functions are called."""
+        return [function.name for function in self.functions]
+
     def told(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         """`messages` with the functions in the system message, which is made if there is none."""
         lines = [_compact(_description(function)) for function in self.functions]

@@ -24,7 +24,7 @@ class ChatShape:
     piece_object = "chat.completion.chunk"
 
     def __init__(self, offer: Offer | None) -> None:
-        names = [function.name for function in offer.functions] if offer else []
+        names = offer.names if offer else []
         self._scanners: defaultdict[int, Scanner] = defaultdict(lambda: Scanner(names))
         self._begun: set[int] = set()
         self._tokens: defaultdict[int, tuple[WrittenToken, ...]] = defaultdict(tuple)

@@ -6,7 +6,7 @@ it has the value that changes nothing. Parameters that are only for the provider
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -43,6 +43,11 @@ def parse(data: bytes, kind: type[Kind]) -> Kind:
             )
     for name in _BOOKKEEPING:
         values.pop(name, None)
+    return checked(values, kind)
+
+
+def checked(values: dict[str, Any], kind: type[Kind]) -> Kind:
+    """The request with these values; a 400 that names the parameter if it is not one."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -50,8 +55,10 @@ def parse(data: bytes, kind: type[Kind]) -> Kind:
 
 
 def _explained(error: ValidationError) -> ApiError:
-    first = error.errors(include_url=False, include_input=False)[0]
-    param = ".".join(str(part) for part in first["loc"])
+    errors = error.errors(include_url=False, include_input=False)
+    # Where several forms are possible, the one that was read furthest is what was meant.
+    first = max(errors, key=lambda found: len(found["loc"]))
+    param = ".".join(part for part in map(str, first["loc"]) if "[" not in part)
     if first["type"] == "extra_forbidden":
         message = tr(
             f"Unrecognized request argument: {param}", f"知らないパラメーターです: {param}"

@@ -37,6 +37,7 @@ RULES = {
     "/v1/models/{model:path}": Access.KEY,
     "/v1/chat/completions": Access.KEY,
     "/v1/completions": Access.KEY,
+    "/v1/responses": Access.KEY,
 }
 
 
