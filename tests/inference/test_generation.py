@@ -19,6 +19,7 @@ from kajiya.inference.protocol import (
     ConstraintError,
     ConstraintKind,
     ContextLengthError,
+    EmbedRequest,
     EngineSettings,
     RequestError,
 )
@@ -219,6 +220,29 @@ async def test_a_bias_makes_tokens_likelier_or_impossible(
     # What is told is what the model thought before.
     assert (token.text, token.top[0].text) == (" fox", " the")
     assert token.logprob < -8
+
+
+async def test_embeddings_are_made_or_refused(
+    engine: WorkerEngine, tokenizer: ChatTokenizer
+) -> None:
+    wanted = EmbedRequest(model="tiny", inputs=(" fox", tuple(tokenizer.encode(" fox"))))
+    if not engine.capabilities.embedding_tokens:
+        with pytest.raises(RequestError, match="no embeddings"):
+            await engine.embed(wanted)
+        return
+    made = await engine.embed(wanted)
+    assert made.prompt_tokens == 2
+    assert made.vectors[0] == made.vectors[1]
+    assert sum(x * x for x in made.vectors[0]) == pytest.approx(1)
+    with pytest.raises(RequestError, match="no embeddings"):
+        await engine.embed(wanted.model_copy(update={"adapters": (("legal", 1.0),)}))
+    many = EmbedRequest(model="tiny", inputs=(" fox",) * 2000)
+    leaving = asyncio.create_task(engine.embed(many))
+    while engine.pending == 0:
+        await asyncio.sleep(0)
+    leaving.cancel()
+    assert await said(engine, max_tokens=2) == " the quick"
+    assert engine.pending == 0
 
 
 async def test_many_requests_share_the_slots(engine: WorkerEngine) -> None:

@@ -68,6 +68,7 @@ class LlamaCpp:
             slots=settings.slots,
             adapters=tuple(adapters),
             constraints=("json_schema", "choice", "grammar"),
+            embedding_tokens=min(_BATCH, settings.context_length, context_length),
         )
         params = xllamacpp.CommonParams()
         params.model.path = str(base)
@@ -82,6 +83,9 @@ class LlamaCpp:
         params.kv_unified_per_slot = self.capabilities.context_length
         params.n_ctx = settings.slots * self.capabilities.context_length
         params.fit_params = False
+        # Embeddings are made beside answers, which stay as fast. Without this, of the last token only.
+        params.embedding = True
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
         params.n_batch = params.n_ubatch = _BATCH
         params.cache_ram_mib = 0  # by default up to 8 GB of old prompts
         params.cache_idle_slots = False
@@ -143,6 +147,13 @@ class LlamaCpp:
         self._server.handle_completions(payload, receive)
         if failures:
             raise failures[0]
+
+    def embed(self, tokens: Sequence[int]) -> tuple[float, ...]:
+        """The mean over a text, of length 1. Raises `RequestError` or `EngineError`."""
+        answer = self._server.handle_embeddings({"input": [list(tokens)]})
+        if "error" in answer:
+            raise _failure(answer["error"])
+        return tuple(answer["data"][0]["embedding"])
 
     def _payload(self, tokens: Sequence[int], request: GenerateRequest) -> dict[str, Any]:
         room = room_after(tokens, self.capabilities.context_length)

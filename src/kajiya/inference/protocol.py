@@ -140,9 +140,25 @@ class GenerateChunk(_Value):
         )
 
 
+class EmbedRequest(_Value):
+    """Embeddings wanted of texts, each as it is or as token ids, from the model named `model`."""
+
+    model: str
+    inputs: tuple[str | tuple[int, ...], ...]
+    adapters: tuple[tuple[str, float], ...] = ()
+
+
+class Embeddings(_Value):
+    """A vector of length 1 for each text."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    prompt_tokens: int
+
+
 class Capabilities(_Value):
     """What a loaded engine offers: tokens a request may take in all, and requests at a time.
 
+    `embedding_tokens` is how long a text may be of which it makes an embedding; 0 means it makes none.
     A request for anything that is not listed is refused with `RequestError`.
     """
 
@@ -150,6 +166,7 @@ class Capabilities(_Value):
     slots: int
     adapters: tuple[str, ...] = ()
     constraints: tuple[ConstraintKind, ...] = ()
+    embedding_tokens: int = 0
 
 
 class EngineSettings(Config):
@@ -229,6 +246,12 @@ class LocalEngine(Protocol):
         there are slots. Raises `ContextLengthError`, `RequestError` or `EngineError`.
         """
 
+    def embed(self, tokens: Sequence[int]) -> tuple[float, ...]:
+        """A vector of length 1 for a text, by the base alone.
+
+        Only where `capabilities` offer it, and for so many tokens. Raises `RequestError` or `EngineError`.
+        """
+
 
 def unknown_adapter(name: str) -> RequestError:
     """The error for an adapter that is not loaded."""
@@ -281,6 +304,9 @@ class Engine(Protocol):
         Raises `RequestError` for a request that cannot be answered, `BusyError` when the queue is
         full, `EngineError` when the engine fails or goes away.
         """
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Embeddings of texts; cancelling frees the slot. Raises what `generate` raises."""
 
     async def close(self) -> None:
         """Stop everything and give the memory back."""

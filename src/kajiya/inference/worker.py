@@ -21,6 +21,8 @@ from kajiya.core.errors import EngineError, KajiyaError
 from kajiya.core.language import tr
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.protocol import (
+    Embeddings,
+    EmbedRequest,
     EngineSettings,
     GenerateChunk,
     GenerateRequest,
@@ -34,6 +36,8 @@ from kajiya.inference.wire import (
     TO_WORKER,
     Cancel,
     Chunk,
+    Embed,
+    Embedded,
     Failed,
     FromWorker,
     Generate,
@@ -53,11 +57,7 @@ class Loaded:
 
     def encode(self, request: GenerateRequest) -> list[int]:
         """The prompt as token ids; `RequestError` if it cannot be one."""
-        tokenizer = self.tokenizers.get(request.model)
-        if tokenizer is None:
-            raise RequestError(
-                tr(f"no model {request.model!r}", f"モデル {request.model!r} はありません")
-            )
+        tokenizer = self._tokenizer(request.model)
         if request.tokens is not None:
             tokens = list(request.tokens)
         elif request.text is not None:
@@ -67,6 +67,37 @@ class Loaded:
         if not tokens:
             raise RequestError(tr("the prompt is empty", "入力が空です"))
         return tokens
+
+    def encode_texts(self, request: EmbedRequest) -> list[list[int]]:
+        """The texts as token ids, with what this tokenizer puts around a text of its own."""
+        tokenizer = self._tokenizer(request.model)
+        limit = self.engine.capabilities.embedding_tokens
+        if not limit or request.adapters:
+            raise RequestError(
+                tr(
+                    f"{request.model} makes no embeddings: GGUF models do that, without an adapter",
+                    f"{request.model} では埋め込みを作れません。アダプターのない GGUF モデルを使ってください",
+                )
+            )
+        texts = [
+            list(text) if isinstance(text, tuple) else tokenizer.tokenizer.encode(text).ids
+            for text in request.inputs
+        ]
+        for number, tokens in enumerate(texts, 1):
+            if not 0 < len(tokens) <= limit:
+                raise RequestError(
+                    tr(
+                        f"text {number} has {len(tokens)} tokens; between 1 and {limit} make an embedding",
+                        f"{number} 番目の文章は {len(tokens)} トークンです。埋め込みにできるのは 1 から {limit} トークンまでです",
+                    )
+                )
+        return texts
+
+    def _tokenizer(self, model: str) -> ChatTokenizer:
+        tokenizer = self.tokenizers.get(model)
+        if tokenizer is None:
+            raise RequestError(tr(f"no model {model!r}", f"モデル {model!r} はありません"))
+        return tokenizer
 
 
 def _engine(
@@ -141,22 +172,21 @@ class Worker:
         self._loop.call_soon_threadsafe(self._send, message)
 
     def _handle(self, message: ToWorker) -> None:
-        if isinstance(message, Generate):
+        if isinstance(message, Generate | Embed):
             self._cancelled[message.id] = threading.Event()
-            task = asyncio.create_task(self._answer(message.id, message.request))
+            task = asyncio.create_task(self._answer(message))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif isinstance(message, Cancel) and message.id in self._cancelled:
             self._cancelled[message.id].set()
 
-    async def _answer(self, id: int, request: GenerateRequest) -> None:
+    async def _answer(self, message: Generate | Embed) -> None:
+        id = message.id
         try:
-            tokens = await asyncio.to_thread(self._loaded.encode, request)
-            limit = self._loaded.engine.capabilities.context_length
-            room_after(tokens, limit)  # refused before it waits for a slot
-            accepted = GenerateChunk(usage=Usage(prompt_tokens=len(tokens)))
-            self._send(Chunk(id=id, chunk=accepted))
-            await self._loop.run_in_executor(self._slots, self._generate, id, tokens, request)
+            if isinstance(message, Embed):
+                await self._embed(id, message.request)
+            else:
+                await self._write(id, message.request)
         except KajiyaError as error:
             self._send(Failed.of(error, id))
         except Exception:
@@ -167,6 +197,26 @@ class Worker:
         if not self._loaded.engine.alive:
             await self._writer.drain()
             os._exit(1)  # the next request starts another process
+
+    async def _write(self, id: int, request: GenerateRequest) -> None:
+        tokens = await asyncio.to_thread(self._loaded.encode, request)
+        limit = self._loaded.engine.capabilities.context_length
+        room_after(tokens, limit)  # refused before it waits for a slot
+        accepted = GenerateChunk(usage=Usage(prompt_tokens=len(tokens)))
+        self._send(Chunk(id=id, chunk=accepted))
+        await self._loop.run_in_executor(self._slots, self._generate, id, tokens, request)
+
+    async def _embed(self, id: int, request: EmbedRequest) -> None:
+        """One text after the other, so that others get their turn and leaving ends it."""
+        texts = await asyncio.to_thread(self._loaded.encode_texts, request)
+        vectors: list[tuple[float, ...]] = []
+        for text in texts:
+            if self._cancelled[id].is_set():
+                return
+            making = self._loop.run_in_executor(self._slots, self._loaded.engine.embed, text)
+            vectors.append(await making)
+        made = Embeddings(vectors=tuple(vectors), prompt_tokens=sum(map(len, texts)))
+        self._send(Embedded(id=id, embeddings=made))
 
     def _generate(self, id: int, tokens: list[int], request: GenerateRequest) -> None:
         cancelled = self._cancelled[id]

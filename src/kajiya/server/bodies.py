@@ -86,6 +86,7 @@ class StructuredOutputs(Body):
         return Constraint(kind="grammar", value=self.grammar or "")
 
 
+Token = Annotated[int, Field(ge=0, lt=2**31)]
 TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 
@@ -164,7 +165,7 @@ class CompletionBody(Generation):
 
     unsupported: ClassVar = {"best_of": (1,), "echo": (False,), "suffix": ("",)}
 
-    prompt: str | list[int] | list[str] | list[list[int]]
+    prompt: str | list[Token] | list[str] | list[list[Token]]
     logprobs: int | None = Field(None, ge=0, le=5)
 
     @property

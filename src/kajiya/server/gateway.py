@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from kajiya.core.language import tr
 from kajiya.inference.bundle import ServableModel
-from kajiya.inference.protocol import Engine, GenerateRequest
+from kajiya.inference.protocol import Embeddings, EmbedRequest, Engine, GenerateRequest
 from kajiya.server.errors import ApiError
 from kajiya.server.merge import merged
 from kajiya.server.streaming import Chunks
@@ -43,6 +43,10 @@ class Gateway:
     def generate(self, served: ServedModel, requests: Sequence[GenerateRequest]) -> Chunks:
         """The answers to all `requests` as one stream; every route that generates does it here."""
         return merged([served.engine.generate(request) for request in requests])
+
+    async def embed(self, served: ServedModel, request: EmbedRequest) -> Embeddings:
+        """The embeddings of texts; every route that makes some does it here."""
+        return await served.engine.embed(request)
 
     def engines(self) -> list[Engine]:
         """Each engine once."""

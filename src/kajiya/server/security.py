@@ -38,6 +38,9 @@ RULES = {
     "/v1/chat/completions": Access.KEY,
     "/v1/completions": Access.KEY,
     "/v1/responses": Access.KEY,
+    "/v1/embeddings": Access.KEY,
+    "/openapi.json": Access.OPEN,
+    "/docs": Access.OPEN,
 }
 
 

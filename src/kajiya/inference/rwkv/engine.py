@@ -26,6 +26,7 @@ from kajiya.inference.protocol import (
     EngineSettings,
     GenerateChunk,
     GenerateRequest,
+    RequestError,
     room_after,
     unknown_token,
 )
@@ -143,6 +144,10 @@ class RwkvEngine:
         pending.ended.wait()
         if pending.error is not None:
             raise pending.error
+
+    def embed(self, tokens: Sequence[int]) -> tuple[float, ...]:
+        """Not offered: what is left of a text in a state was never trained to be compared."""
+        raise RequestError(tr("RWKV makes no embeddings", "RWKV では埋め込みを作れません"))
 
     def _check(self, tokens: Sequence[int]) -> None:
         size = self._model.config.vocab_size
