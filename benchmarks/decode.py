@@ -114,9 +114,11 @@ def ours(folder: Path, batch: int) -> Write:
 def llama(folder: Path, batch: int) -> Write:
     from kajiya.inference.llamacpp import LlamaCpp
     from kajiya.inference.protocol import EngineSettings
+    from kajiya.tokenizer.chat import ChatTokenizer
 
     settings = EngineSettings(slots=batch, context_length=512)
-    return through(LlamaCpp(folder / "model.gguf", {}, settings, 512))
+    tokenizer = ChatTokenizer.load(folder)
+    return through(LlamaCpp(folder / "model.gguf", {}, settings, 512, tokenizer))
 
 
 def through(engine: Any) -> Write:

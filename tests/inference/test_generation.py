@@ -6,6 +6,7 @@ What an engine does not state as a capability is not asked of it, or has to be r
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from kajiya.inference.protocol import (
     ConstraintError,
     ConstraintKind,
     ContextLengthError,
+    EmbedRequest,
     Engine,
     EngineSettings,
     RequestError,
@@ -31,7 +33,7 @@ from kajiya.tokenizer.chat import ChatTokenizer
 from kajiya.tokenizer.messages import Message
 from support.asking import HELLO, chunks_of, request, said
 from support.every_engine import KINDS, Kind, make_models, opened
-from support.tiny_llama import STORY
+from support.tiny_llama import CERTAINTY, STORY
 from support.waiting import until
 
 LONG_STORY = STORY * 4
@@ -175,6 +177,11 @@ async def test_a_seed_repeats_and_another_differs(engine: Engine) -> None:
     [
         ("choice", '["yes", "no"]', "yes|no"),
         ("json_schema", '{"enum": ["a", 5]}', '"a"|5'),
+        (
+            "json_schema",
+            '{"$ref": "#/$defs/f/$defs/x", "$defs": {"f": {"$defs": {"x": {"enum": [3]}}}}}',
+            "3",
+        ),
         ("regex", "[0-9]{4}", "[0-9]{4}"),
         ("grammar", 'root ::= "x" [0-9]', "x[0-9]"),
     ],
@@ -193,6 +200,95 @@ async def test_an_answer_has_the_form_that_was_asked_for_or_is_refused(
         assert chunks[-1].finish_reason == "stop"
 
 
+async def test_each_token_is_told_with_the_piece_that_shows_it(
+    engine: Engine, tokenizer: ChatTokenizer
+) -> None:
+    if not engine.capabilities.logprobs:
+        with pytest.raises(RequestError, match="logprobs"):
+            await said(engine, logprobs=2)
+        return
+    chunks = await chunks_of(engine, max_tokens=24, logprobs=2)
+    for chunk in chunks:
+        assert b"".join(bytes(token.data) for token in chunk.tokens).decode() == chunk.text
+    told = [token for chunk in chunks for token in chunk.tokens]
+    # The logit of the next token is 9, that of the others 0.
+    expected = -math.log1p((tokenizer.vocab_size - 1) * math.exp(-CERTAINTY))
+    for token in told:
+        assert token.logprob == pytest.approx(expected, abs=0.01)
+        assert len(token.top) == 2
+        assert token.top[0].logprob == token.logprob
+        assert token.top[1].logprob == pytest.approx(token.logprob - CERTAINTY, abs=0.2)
+        assert bytes(token.data).endswith(bytes(token.top[0].data))
+    assert told[0].text == told[0].top[0].text == " the"
+
+
+@pytest.mark.parametrize(
+    ("stop", "last"), [(" fox鍛!", None), ("jumps over the dog", None), ("rown fo", " brown")]
+)
+async def test_tokens_wait_with_text_that_may_be_a_stop(
+    engine: Engine, stop: str, last: str | None
+) -> None:
+    if not engine.capabilities.logprobs:
+        pytest.skip("it tells no probabilities")
+    chunks = await chunks_of(engine, stop=(stop,), max_tokens=40, logprobs=0)
+    text = data = ""
+    for chunk in chunks:
+        text += chunk.text
+        data += b"".join(bytes(token.data) for token in chunk.tokens).decode()
+        assert text.startswith(data) or (last and data.startswith(text))
+    assert data.startswith(text)
+    assert last or data == text
+    told = [token.text for chunk in chunks for token in chunk.tokens]
+    if last:
+        assert (told[-1], chunks[-1].finish_reason) == (last, "stop")
+    assert "".join(told).startswith(" the quick brown")
+    assert not any(token.top for chunk in chunks for token in chunk.tokens)
+
+
+async def test_tokens_are_not_told_unasked(engine: Engine) -> None:
+    assert not any(chunk.tokens for chunk in await chunks_of(engine))
+
+
+async def test_a_bias_makes_tokens_likelier_or_impossible(
+    engine: Engine, tokenizer: ChatTokenizer
+) -> None:
+    (fox,), (the,) = tokenizer.encode(" fox"), tokenizer.encode(" the")
+    assert await said(engine, max_tokens=2, logit_bias=((fox, 50.0),)) == " fox fox"
+    answer = await said(engine, max_tokens=1, logit_bias=((the, -100.0), (fox, 1.0)))
+    assert answer == " fox"
+    form = {"constraint": Constraint(kind="choice", value='["yes", "no"]'), "max_tokens": 9}
+    if "choice" in engine.capabilities.constraints:
+        assert await said(engine, **form, logit_bias=((fox, 50.0),)) in ("yes", "no")
+    if not engine.capabilities.logprobs:
+        return
+    chunks = await chunks_of(engine, max_tokens=1, logit_bias=((fox, 50.0),), logprobs=1)
+    (token,) = chunks[-1].tokens or chunks[-2].tokens
+    # What is told is what the model thought before.
+    assert (token.text, token.top[0].text) == (" fox", " the")
+    assert token.logprob < -8
+
+
+async def test_embeddings_are_made_or_refused(engine: Engine, tokenizer: ChatTokenizer) -> None:
+    wanted = EmbedRequest(model="tiny", inputs=(" fox", tuple(tokenizer.encode(" fox"))))
+    if not engine.capabilities.embedding_tokens:
+        with pytest.raises(RequestError, match="no embeddings"):
+            await engine.embed(wanted)
+        return
+    made = await engine.embed(wanted)
+    assert made.prompt_tokens == 2
+    assert made.vectors[0] == made.vectors[1]
+    assert sum(x * x for x in made.vectors[0]) == pytest.approx(1)
+    with pytest.raises(RequestError, match="no embeddings"):
+        await engine.embed(wanted.model_copy(update={"adapters": (("legal", 1.0),)}))
+    many = EmbedRequest(model="tiny", inputs=(" fox",) * 2000)
+    leaving = asyncio.create_task(engine.embed(many))
+    while engine.pending == 0:
+        await asyncio.sleep(0)
+    leaving.cancel()
+    assert await said(engine, max_tokens=2) == " the quick"
+    assert engine.pending == 0
+
+
 async def test_many_requests_share_the_slots(engine: Engine) -> None:
     answers = await asyncio.gather(*(said(engine) for _ in range(MOST)))
     assert set(answers) == {await said(engine)}
@@ -205,6 +301,8 @@ async def test_many_requests_share_the_slots(engine: Engine) -> None:
         ({"tokens": (99999,)}, RequestError),
         ({"tokens": (-5,)}, RequestError),
         ({"text": ""}, RequestError),
+        ({"logit_bias": ((99999, 1.0),)}, RequestError),
+        ({"logit_bias": ((-1, 1.0),)}, RequestError),
         ({"adapters": (("unknown", 1.0),)}, RequestError),
         (
             {"constraint": Constraint(kind="json_schema", value='{"type": "nonsense"}')},

@@ -9,12 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kajiya.server.bodies import ChatBody, CompletionBody, parse
+from kajiya.server.bodies import CompletionBody
+from kajiya.server.chat_body import ChatBody
 from kajiya.server.errors import ApiError
+from kajiya.server.parsing import parse
 from support.tiny_server import Running
 
 CHAT = "/v1/chat/completions"
 HELLO = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
+
+
+TOOL = {"type": "function", "function": {"name": "f"}}
+NO_OBJECT = {"type": "function", "function": {"name": "f", "parameters": {"type": "string"}}}
+NONSENSE = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"properties": {"a": {"type": "nonsense"}}}},
+}
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+BAD_CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "no"}}
 
 
 def error_of(response: Any) -> dict[str, Any]:
@@ -42,10 +54,22 @@ def error_of(response: Any) -> dict[str, Any]:
         ({"stop": ["a", "b", "c", "d", "e"]}, None),
         ({"stop": [""]}, None),
         ({"stream_options": {"include_usage": True}}, None),
-        ({"tools": [{"type": "function"}]}, "tools"),
-        ({"tool_choice": "required"}, "tool_choice"),
-        ({"logit_bias": {"1": 5}}, "logit_bias"),
-        ({"logprobs": True}, "logprobs"),
+        ({"tools": [{"type": "function"}]}, "tools.0.function"),
+        ({"tools": [{"type": "web_search", "function": {"name": "f"}}]}, "tools.0.type"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name"),
+        ({"tools": [TOOL, TOOL]}, None),
+        ({"tools": [NO_OBJECT]}, "tools.0.function"),
+        ({"tools": [NONSENSE], "tool_choice": "required"}, "response_format"),
+        ({"tools": [TOOL], "response_format": {"type": "json_object"}}, None),
+        ({"tool_choice": "required"}, None),
+        ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}}, None),
+        ({"logit_bias": {"1": 101}}, "logit_bias.1"),
+        ({"logit_bias": {"x": 1}}, "logit_bias.x"),
+        ({"logit_bias": {"99999": 1}}, "messages"),
+        ({"logit_bias": {str(i): 1 for i in range(1025)}}, "logit_bias"),
+        ({"logprobs": 2}, "logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"top_logprobs": 2}, None),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"response_format": {"type": "json_object", "schema": {}}}, "response_format.schema"),
@@ -58,7 +82,13 @@ def error_of(response: Any) -> dict[str, Any]:
         ({"messages": "hello"}, "messages"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role"),
         ({"messages": [{"role": "user"}]}, "messages.0"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0"),
+        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "y"}]}, None),
+        ({"messages": [{"role": "user", "content": "x", "tool_calls": [CALL]}]}, "messages.0"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [BAD_CALL]}]},
+            "messages.0.tool_calls.0",
+        ),
         ({"model": None}, "model"),
     ],
 )
@@ -79,7 +109,7 @@ def test_pictures_are_refused(server: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"echo": True}, {"suffix": "x"}, {"best_of": 3}, {"logprobs": 0}]
+    "change", [{"echo": True}, {"suffix": "x"}, {"best_of": 3}, {"logprobs": 6}]
 )
 def test_what_completions_refuse(server: Running, change: dict[str, Any]) -> None:
     response = server.post("/v1/completions", json={"model": "tiny", "prompt": "x", **change})
@@ -87,7 +117,9 @@ def test_what_completions_refuse(server: Running, change: dict[str, Any]) -> Non
     assert error_of(response)["param"] == next(iter(change))
 
 
-@pytest.mark.parametrize("prompt", [[], [[]], "", ["a"] * 9, [99999], [-1], [1.5], {"a": 1}])
+@pytest.mark.parametrize(
+    "prompt", [[], [[]], "", ["a"] * 9, [99999], [2**31], [10**30], [-1], [1.5], {"a": 1}]
+)
 def test_bad_prompts(server: Running, prompt: Any) -> None:
     response = server.post("/v1/completions", json={"model": "tiny", "prompt": prompt})
     assert response.status_code == 400
@@ -137,8 +169,7 @@ def test_unknown_paths_and_methods(server: Running) -> None:
     for response, status in (
         (server.get("/v1/nothing"), 404),
         (server.get(CHAT), 405),
-        (server.get("/docs"), 404),
-        (server.get("/openapi.json"), 404),
+        (server.get("/redoc"), 404),
         (server.get("/v1/models/"), 404),
     ):
         assert response.status_code == status

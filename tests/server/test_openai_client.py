@@ -200,6 +200,52 @@ def test_completions_stream(client: openai.OpenAI) -> None:
     assert chunks[-1].choices[0].finish_reason == "length"
 
 
+def test_the_tokens_of_an_answer(client: openai.OpenAI) -> None:
+    options: Any = {**GREEDY, "max_tokens": 24, "logprobs": True, "top_logprobs": 3}
+    whole = client.chat.completions.create(**options).choices[0]
+    assert whole.logprobs is not None
+    tokens = whole.logprobs.content
+    assert tokens is not None
+    data = b"".join(bytes(token.bytes or ()) for token in tokens)
+    assert data.decode() == whole.message.content
+    for token in tokens:
+        assert len(token.top_logprobs) == 3
+        assert token.top_logprobs[0].logprob == token.logprob
+    chunks = list(client.chat.completions.create(**options, stream=True))
+    streamed = []
+    for chunk in chunks:
+        told = chunk.choices[0].logprobs
+        part = b"".join(bytes(t.bytes or ()) for t in (told.content if told else None) or ())
+        assert part.decode() == (chunk.choices[0].delta.content or "")
+        streamed += (told.content if told else None) or []
+    assert [token.token for token in streamed] == [token.token for token in tokens]
+    plain = client.chat.completions.create(**GREEDY, max_tokens=2, logprobs=True).choices[0]
+    assert plain.logprobs is not None
+    assert [token.top_logprobs for token in plain.logprobs.content or ()] == [[], []]
+
+
+def test_the_tokens_of_a_completion(client: openai.OpenAI) -> None:
+    options: Any = {"model": "tiny", "prompt": "hello\n", "temperature": 0, "logprobs": 2}
+    whole = client.completions.create(**options).choices[0]
+    assert whole.logprobs is not None
+    offsets, tokens = whole.logprobs.text_offset, whole.logprobs.tokens
+    assert offsets is not None
+    assert tokens is not None
+    for offset, token in zip(offsets, tokens, strict=True):
+        assert whole.text[offset:].startswith(token)
+    assert whole.logprobs.top_logprobs is not None
+    assert all(len(top) == 2 for top in whole.logprobs.top_logprobs)
+    chunks = list(client.completions.create(**options, stream=True))
+    told = [chunk.choices[0].logprobs for chunk in chunks]
+    assert [offset for part in told if part for offset in part.text_offset or ()] == offsets
+
+
+def test_a_bias(client: openai.OpenAI, tokenizer: ChatTokenizer) -> None:
+    (fox,) = tokenizer.encode(" fox")
+    answer = client.chat.completions.create(**GREEDY, max_tokens=2, logit_bias={str(fox): 100})
+    assert answer.choices[0].message.content == " fox fox"
+
+
 def test_errors_are_the_clients_own_kinds(server: Running, client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as missing:
         client.chat.completions.create(**{**GREEDY, "model": "unknown"})

@@ -18,6 +18,8 @@ from kajiya.inference.connection import Connection
 from kajiya.inference.protocol import (
     BusyError,
     Capabilities,
+    Embeddings,
+    EmbedRequest,
     EngineSettings,
     GenerateChunk,
     GenerateRequest,
@@ -113,6 +115,14 @@ class RestartingEngine(ABC, Generic[AnyLife]):
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk]:
         """See `Engine.generate`."""
+        connection = await self._admitted()
+        async with aclosing(connection.generate(request)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+        self._failures = 0
+
+    async def _admitted(self) -> AnyLife:
+        """Where to send one request more, unless too many are waiting."""
         if self._max_pending is not None and self.pending >= self._max_pending:
             raise BusyError(
                 tr("too many requests are waiting", "順番待ちのリクエストが多すぎます"),
@@ -120,13 +130,9 @@ class RestartingEngine(ABC, Generic[AnyLife]):
             )
         self._arriving += 1  # from here to where the connection counts it
         try:
-            connection = await self._connected()
+            return await self._connected()
         finally:
             self._arriving -= 1
-        async with aclosing(connection.generate(request)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-        self._failures = 0
 
     async def close(self) -> None:
         self._closed = True
@@ -170,6 +176,13 @@ class RestartingEngine(ABC, Generic[AnyLife]):
 
 class WorkerEngine(RestartingEngine[Connection]):
     """The engines of ours: llama.cpp and RWKV, in a worker process."""
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """See `Engine.embed`."""
+        connection = await self._admitted()
+        embeddings = await connection.embed(request)
+        self._failures = 0
+        return embeddings
 
     async def _open(self) -> Connection:
         return await Connection.open(self._models, self._settings, self._log)

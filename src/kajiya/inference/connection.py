@@ -20,12 +20,21 @@ from kajiya.core.language import tr
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.engine_log import EngineLog
 from kajiya.inference.llamacpp import ENVIRONMENT
-from kajiya.inference.protocol import Capabilities, EngineSettings, GenerateChunk, GenerateRequest
+from kajiya.inference.protocol import (
+    Capabilities,
+    Embeddings,
+    EmbedRequest,
+    EngineSettings,
+    GenerateChunk,
+    GenerateRequest,
+)
 from kajiya.inference.wire import (
     FROM_WORKER,
     LINE_LIMIT,
     Cancel,
     Chunk,
+    Embed,
+    Embedded,
     Failed,
     FromWorker,
     Generate,
@@ -50,6 +59,7 @@ class Connection:
         self.alive = True
         self._numbers = itertools.count(1)
         self._mailboxes: dict[int, _Mailbox] = {}
+        self._embeddings: dict[int, asyncio.Future[Embeddings]] = {}
 
     @classmethod
     async def open(
@@ -80,7 +90,7 @@ class Connection:
     @property
     def pending(self) -> int:
         """Requests that the worker has not finished."""
-        return len(self._mailboxes)
+        return len(self._mailboxes) + len(self._embeddings)
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk]:
         """Answer; closing the generator early frees the slot."""
@@ -101,6 +111,23 @@ class Connection:
             if self._mailboxes.pop(number, None) and self.alive:
                 self._writer.write(Cancel(id=number).line())
 
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Embeddings of texts; cancelling frees the slot."""
+        if not self.alive:
+            raise await self._ended()
+        number = next(self._numbers)
+        answer: asyncio.Future[Embeddings] = asyncio.get_running_loop().create_future()
+        self._embeddings[number] = answer
+        try:
+            self._writer.write(Embed(id=number, request=request).line())
+            with contextlib.suppress(OSError):  # it just ended: `answer` will say so
+                await self._writer.drain()
+            return await answer
+        finally:
+            del self._embeddings[number]
+            if answer.cancelled() and self.alive:
+                self._writer.write(Cancel(id=number).line())
+
     async def close(self) -> None:
         """End the process, whatever it is doing, and wait for it."""
         self.alive = False
@@ -116,13 +143,28 @@ class Connection:
             while message := await self._receive():
                 if isinstance(message, Chunk):
                     self._deliver(message)
+                elif isinstance(message, Embedded) and message.id in self._embeddings:
+                    self._settle(message.id, message.embeddings)
                 elif isinstance(message, Failed) and message.id in self._mailboxes:
                     self._mailboxes.pop(message.id).fail(message.error())
+                elif isinstance(message, Failed) and message.id in self._embeddings:
+                    self._settle(message.id, message.error())
         self.alive = False
         error = await self._ended()
         for mailbox in self._mailboxes.values():
             mailbox.fail(error)
         self._mailboxes.clear()
+        for number in self._embeddings:
+            self._settle(number, error)
+
+    def _settle(self, number: int, result: Embeddings | KajiyaError) -> None:
+        answer = self._embeddings[number]
+        if answer.done():
+            return  # cancelled while this was on its way
+        if isinstance(result, KajiyaError):
+            answer.set_exception(result)
+        else:
+            answer.set_result(result)
 
     def _deliver(self, message: Chunk) -> None:
         mailbox = self._mailboxes.get(message.id)

@@ -10,6 +10,7 @@ import json
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from kajiya.core.errors import EngineError
 from kajiya.core.hardware import physical_cores
 from kajiya.core.language import tr
 from kajiya.inference.grammar import checked_schema, texts_of
+from kajiya.inference.llamacpp_tokens import TokenLog
+from kajiya.inference.logprobs import Vocabulary
 from kajiya.inference.protocol import (
     Capabilities,
     ConstraintError,
@@ -28,8 +31,10 @@ from kajiya.inference.protocol import (
     Usage,
     room_after,
     unknown_adapter,
+    unknown_token,
 )
 from kajiya.inference.sockets import short_folder
+from kajiya.tokenizer.chat import ChatTokenizer
 
 # Environment for the worker's process, read by OpenMP when it is first loaded. Without it, waiting
 # threads spin: beside one other busy process, 12 tokens took 18 s instead of 0.4 s.
@@ -50,16 +55,20 @@ class LlamaCpp:
         adapters: Mapping[str, Path],
         settings: EngineSettings,
         context_length: int,
+        tokenizer: ChatTokenizer,
     ) -> None:
-        """Load; raises `EngineError` if llama.cpp refuses a file."""
+        """Load; `tokenizer` is the base's. Raises `EngineError` if llama.cpp refuses a file."""
         import xllamacpp
 
+        self._tokenizer = tokenizer
         self._adapters = {name: number for number, name in enumerate(adapters)}
         self.capabilities = Capabilities(
             context_length=min(settings.context_length, context_length),
             slots=settings.slots,
             adapters=tuple(adapters),
             constraints=("json_schema", "choice", "grammar"),
+            logprobs=True,
+            embedding_tokens=min(_BATCH, settings.context_length, context_length),
         )
         params = xllamacpp.CommonParams()
         params.model.path = str(base)
@@ -74,6 +83,9 @@ class LlamaCpp:
         params.kv_unified_per_slot = self.capabilities.context_length
         params.n_ctx = settings.slots * self.capabilities.context_length
         params.fit_params = False
+        # Embeddings are made beside answers, which stay as fast. Without this, of the last token only.
+        params.embedding = True
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
         params.n_batch = params.n_ubatch = _BATCH
         params.cache_ram_mib = 0  # by default up to 8 GB of old prompts
         params.cache_idle_slots = False
@@ -98,6 +110,11 @@ class LlamaCpp:
                     where=str(base),
                 ) from None
 
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        """Made for the first request that asks for its tokens."""
+        return Vocabulary(self._tokenizer.tokenizer)
+
     @property
     def alive(self) -> bool:
         """Whether it can answer: where llama.cpp fails, the process ends."""
@@ -115,17 +132,28 @@ class LlamaCpp:
         `ContextLengthError`, `RequestError` or `EngineError`.
         """
         payload = self._payload(tokens, request)
+        log = None if request.logprobs is None else TokenLog(self._vocabulary, request.logprobs)
         failures: list[RequestError | EngineError] = []
 
         def receive(answer: dict[str, Any]) -> bool:
             if "error" in answer:
                 failures.append(_failure(answer["error"]))
                 return True
-            return on_chunk(_chunk(answer, len(tokens)))
+            chunk = _chunk(answer, len(tokens))
+            if log is not None:
+                chunk = chunk.model_copy(update={"tokens": log.told(answer, chunk.text)})
+            return on_chunk(chunk)
 
         self._server.handle_completions(payload, receive)
         if failures:
             raise failures[0]
+
+    def embed(self, tokens: Sequence[int]) -> tuple[float, ...]:
+        """The mean over a text, of length 1. Raises `RequestError` or `EngineError`."""
+        answer = self._server.handle_embeddings({"input": [list(tokens)]})
+        if "error" in answer:
+            raise _failure(answer["error"])
+        return tuple(answer["data"][0]["embedding"])
 
     def _payload(self, tokens: Sequence[int], request: GenerateRequest) -> dict[str, Any]:
         room = room_after(tokens, self.capabilities.context_length)
@@ -147,8 +175,18 @@ class LlamaCpp:
             "repeat_last_n": self.capabilities.context_length,
             "seed": _RANDOM_SEED if request.seed is None else request.seed % _RANDOM_SEED,
             "stop": list(request.stop),
+            "logit_bias": self._biases(request.logit_bias),
+            # Without the likeliest, llama.cpp tells nothing of the token itself either.
+            "n_probs": 0 if request.logprobs is None else max(1, request.logprobs),
             **_constraint(request),
         }
+
+    def _biases(self, wanted: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+        size = self._tokenizer.vocab_size
+        for token, _ in wanted:
+            if not 0 <= token < size:
+                raise unknown_token(token, size)
+        return list(wanted)
 
     def _scales(self, wanted: Sequence[tuple[str, float]]) -> list[dict[str, float]]:
         scales = dict.fromkeys(self._adapters, 0.0)

@@ -29,7 +29,15 @@ from kajiya.inference.protocol import (
 _KNOWN = frozenset(
     (
         *("model", "messages", "text", "tokens", "adapters", "max_tokens", "temperature", "top_p"),
-        *("min_p", "frequency_penalty", "presence_penalty", "seed", "stop", "constraint"),
+        *(
+            "min_p",
+            "frequency_penalty",
+            "presence_penalty",
+            "seed",
+            "stop",
+            "constraint",
+            "logit_bias",
+        ),
         "reuse_prompt",
     )
 )
@@ -93,6 +101,8 @@ def body_of(request: GenerateRequest, model: str) -> dict[str, Any]:
             body[name] = value
     if request.seed is not None:
         body["seed"] = request.seed
+    if request.logit_bias:
+        body["logit_bias"] = {str(token): bias for token, bias in request.logit_bias}
     if request.stop:
         body["stop"] = list(request.stop)
     return body | (_form(request.constraint) if request.constraint else {})

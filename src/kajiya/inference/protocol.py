@@ -19,6 +19,7 @@ from kajiya.tokenizer.messages import Message
 
 FinishReason = Literal["stop", "length"]
 ConstraintKind = Literal["json_schema", "regex", "choice", "grammar"]
+MAX_TOP_LOGPROBS = 20
 
 
 class RequestError(KajiyaError):
@@ -72,7 +73,8 @@ class GenerateRequest(_Value):
 
     Exactly one of `messages` (rendered with the model's chat template), `text` and `tokens` is the
     prompt. `adapters` are (name, scale) pairs; none means the bare base. `max_tokens` None means as
-    far as the context goes. `seed` None draws a new one.
+    far as the context goes. `seed` None draws a new one. `logit_bias` are (token, what is added to its
+    logit) pairs. `logprobs` asks for each token of the answer with so many of the likeliest in its place.
 
     With `start` the answer goes on from the state in that file, and the prompt is only what is new. With
     `save` the state after the answer is kept in that file, which is there before the last chunk comes.
@@ -94,6 +96,8 @@ class GenerateRequest(_Value):
     presence_penalty: float = Field(0.0, ge=-2, le=2)
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
     constraint: Constraint | None = None
     start: Path | None = None
     save: Path | None = None
@@ -113,15 +117,33 @@ class Usage(_Value):
     completion_tokens: int = 0
 
 
+class TokenLogprob(_Value):
+    """A token, its bytes, and the natural logarithm of the probability that the model gave it, before
+    bias, penalties, temperature and form had their say.
+    """
+
+    text: str
+    data: tuple[int, ...]
+    logprob: float
+
+
+class WrittenToken(TokenLogprob):
+    """A token of an answer and the likeliest ones in its place, the likeliest first."""
+
+    top: tuple[TokenLogprob, ...] = ()
+
+
 class GenerateChunk(_Value):
     """The next piece of an answer; `text` is always whole characters.
 
-    The first chunk is empty and tells by its usage that the request was accepted; the last one has
-    `finish_reason` and the final usage. Those in between tell what was used so far, so that an answer
-    which is broken off is paid for all the same.
+    `tokens` are those that `text` completes, if the request asked for them. The first chunk is empty and
+    tells by its usage that the request was accepted; the last one has `finish_reason` and the final
+    usage. Those in between tell what was used so far, so that an answer which is broken off is paid
+    for all the same.
     """
 
     text: str = ""
+    tokens: tuple[WrittenToken, ...] = ()
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
 
@@ -129,15 +151,33 @@ class GenerateChunk(_Value):
         """Both as one chunk."""
         return GenerateChunk(
             text=self.text + later.text,
+            tokens=self.tokens + later.tokens,
             finish_reason=later.finish_reason or self.finish_reason,
             usage=later.usage or self.usage,
         )
+
+
+class EmbedRequest(_Value):
+    """Embeddings wanted of texts, each as it is or as token ids, from the model named `model`."""
+
+    model: str
+    inputs: tuple[str | tuple[int, ...], ...]
+    adapters: tuple[tuple[str, float], ...] = ()
+
+
+class Embeddings(_Value):
+    """A vector of length 1 for each text."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    prompt_tokens: int
 
 
 class Capabilities(_Value):
     """What a loaded engine offers: tokens a request may take in all, requests at a time, saved states.
 
     `mixes`: whether a request may name several adapters and weigh them; without it, one in full.
+    `logprobs`: whether it tells the probabilities of its tokens.
+    `embedding_tokens` is how long a text may be of which it makes an embedding; 0 means it makes none.
     A request for anything that is not listed is refused with `RequestError`.
     """
 
@@ -147,6 +187,8 @@ class Capabilities(_Value):
     mixes: bool = True
     constraints: tuple[ConstraintKind, ...] = ()
     states: bool = False
+    logprobs: bool = False
+    embedding_tokens: int = 0
 
 
 class EngineSettings(Config):
@@ -235,11 +277,27 @@ class LocalEngine(Protocol):
         there are slots. Raises `ContextLengthError`, `RequestError` or `EngineError`.
         """
 
+    def embed(self, tokens: Sequence[int]) -> tuple[float, ...]:
+        """A vector of length 1 for a text, by the base alone.
+
+        Only where `capabilities` offer it, and for so many tokens. Raises `RequestError` or `EngineError`.
+        """
+
 
 def unknown_adapter(name: str) -> RequestError:
     """The error for an adapter that is not loaded."""
     return RequestError(
         tr(f"no adapter {name!r} is loaded", f"アダプター {name!r} は読み込まれていません")
+    )
+
+
+def unknown_token(token: int, vocab_size: int) -> RequestError:
+    """The error for a token id that the model has no token for."""
+    return RequestError(
+        tr(
+            f"there is no token {token}: this model has {vocab_size}",
+            f"トークン {token} はありません(語彙は {vocab_size} 個)",
+        )
     )
 
 
@@ -280,6 +338,9 @@ class Engine(Protocol):
         Raises `RequestError` for a request that cannot be answered, `BusyError` when the queue is
         full, `EngineError` when the engine fails or goes away.
         """
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Embeddings of texts; cancelling frees the slot. Raises what `generate` raises."""
 
     async def close(self) -> None:
         """Stop everything and give the memory back."""

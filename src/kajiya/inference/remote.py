@@ -14,12 +14,14 @@ from kajiya.core.errors import EngineError
 from kajiya.core.language import tr
 from kajiya.inference.endpoint import Endpoint, ModelCard
 from kajiya.inference.openai_api import body_of, chunks_of
-from kajiya.inference.prompts import unknown_model
+from kajiya.inference.prompts import no_embeddings, unknown_model
 from kajiya.inference.protocol import (
     BusyError,
     Capabilities,
     ConstraintError,
     ConstraintKind,
+    Embeddings,
+    EmbedRequest,
     GenerateChunk,
     GenerateRequest,
     room_after,
@@ -85,6 +87,10 @@ class RemoteEngine:
             raise
         finally:
             self._pending -= 1
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Not offered: see `Engine.embed`."""
+        raise no_embeddings(request.model)
 
     async def close(self) -> None:
         self._closed = True

@@ -1,4 +1,4 @@
-"""The choice of the next token: penalties, temperature, nucleus (top-p) and min-p, in this order.
+"""The choice of the next token: bias, penalties, temperature, nucleus (top-p) and min-p, in this order.
 
 One row of logits at a time in compiled code, so that a full batch costs little; each sequence has a
 random stream of its own, so what is drawn does not depend on the others.
@@ -28,10 +28,13 @@ class Sampler:
         self._frequency = request.frequency_penalty
         self._presence = request.presence_penalty
         self._chosen: Counter[int] = Counter()
+        self._bias = request.logit_bias
         self._settings = (request.temperature, request.top_p, request.min_p)
 
     def prepare(self, logits: Any) -> tuple[float, float, float, float]:
-        """Change `logits` `[vocabulary]` in place as the penalties say; returns a row for `choose`."""
+        """Change `logits` `[vocabulary]` in place as bias and penalties say; returns a row for `choose`."""
+        for token, bias in self._bias:
+            logits[token] += bias
         if self._chosen and (self._frequency or self._presence):
             tokens = np.fromiter(self._chosen.keys(), np.int64)
             counts = np.fromiter(self._chosen.values(), np.float32)

@@ -29,11 +29,13 @@ from kajiya.inference.client import RestartingEngine
 from kajiya.inference.endpoint import Endpoint
 from kajiya.inference.engine_log import EngineLog
 from kajiya.inference.openai_api import body_of, chunks_of
-from kajiya.inference.prompts import Prompts
+from kajiya.inference.prompts import Prompts, no_embeddings
 from kajiya.inference.protocol import (
     Capabilities,
     ConstraintError,
     ConstraintKind,
+    Embeddings,
+    EmbedRequest,
     EngineSettings,
     GenerateChunk,
     GenerateRequest,
@@ -87,6 +89,10 @@ class VllmEngine(RestartingEngine["VllmServer"]):
         del self._adapters[name]
         await server.unload(name)
         self._capabilities = server.capabilities
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """Not offered: see `Engine.embed`."""
+        raise no_embeddings(request.model)
 
     async def _open(self) -> VllmServer:
         return await VllmServer.open(self._models, self._adapters, self._settings, self._log)
@@ -218,7 +224,7 @@ class VllmServer:
         self.capabilities = self.capabilities.model_copy(update={"adapters": adapters})
 
     def _body(self, request: GenerateRequest, tokens: Sequence[int]) -> dict[str, Any]:
-        tokenizer = self._prompts.tokenizer(request)
+        tokenizer = self._prompts.tokenizer(request.model)
         room = room_after(tokens, self.capabilities.context_length)
         chat = request.messages is not None and request.constraint is None
         ends = [tokenizer.stop_text] if chat and tokenizer.stop_text else []

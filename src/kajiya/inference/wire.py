@@ -12,6 +12,8 @@ from kajiya.inference.protocol import (
     Capabilities,
     ConstraintError,
     ContextLengthError,
+    Embeddings,
+    EmbedRequest,
     EngineSettings,
     GenerateChunk,
     GenerateRequest,
@@ -46,6 +48,14 @@ class Generate(_Message):
     request: GenerateRequest
 
 
+class Embed(_Message):
+    """To the worker: make embeddings, and call the answer `id`."""
+
+    type: Literal["embed"] = "embed"
+    id: int
+    request: EmbedRequest
+
+
 class Cancel(_Message):
     """To the worker: nobody wants answer `id` any more."""
 
@@ -66,6 +76,14 @@ class Chunk(_Message):
     type: Literal["chunk"] = "chunk"
     id: int
     chunk: GenerateChunk
+
+
+class Embedded(_Message):
+    """From the worker: answer `id`, whole."""
+
+    type: Literal["embedded"] = "embedded"
+    id: int
+    embeddings: Embeddings
 
 
 class Failed(_Message):
@@ -91,7 +109,7 @@ class Failed(_Message):
         return kind(self.message, where=self.where, fix=self.fix)
 
 
-ToWorker = Annotated[Load | Generate | Cancel, Field(discriminator="type")]
-FromWorker = Annotated[Ready | Chunk | Failed, Field(discriminator="type")]
+ToWorker = Annotated[Load | Generate | Embed | Cancel, Field(discriminator="type")]
+FromWorker = Annotated[Ready | Chunk | Embedded | Failed, Field(discriminator="type")]
 TO_WORKER: TypeAdapter[ToWorker] = TypeAdapter(ToWorker)
 FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(FromWorker)

@@ -22,6 +22,8 @@ from kajiya.core.language import tr
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.prompts import Prompts
 from kajiya.inference.protocol import (
+    Embeddings,
+    EmbedRequest,
     EngineSettings,
     GenerateChunk,
     GenerateRequest,
@@ -35,6 +37,8 @@ from kajiya.inference.wire import (
     TO_WORKER,
     Cancel,
     Chunk,
+    Embed,
+    Embedded,
     Failed,
     FromWorker,
     Generate,
@@ -42,6 +46,7 @@ from kajiya.inference.wire import (
     Ready,
     ToWorker,
 )
+from kajiya.tokenizer.chat import ChatTokenizer
 
 
 class Loaded:
@@ -49,10 +54,12 @@ class Loaded:
 
     def __init__(self, models: Sequence[ServableModel], settings: EngineSettings) -> None:
         self.prompts = Prompts(models)
-        self.engine = _engine(models, settings)
+        self.engine = _engine(models, settings, self.prompts.tokenizer(models[0].name))
 
 
-def _engine(models: Sequence[ServableModel], settings: EngineSettings) -> LocalEngine:
+def _engine(
+    models: Sequence[ServableModel], settings: EngineSettings, tokenizer: ChatTokenizer
+) -> LocalEngine:
     """The engine for models that share one base, with all their adapters."""
     adapters = {name: path for model in models for name, path in model.adapters.items()}
     base = models[0].weights
@@ -62,7 +69,8 @@ def _engine(models: Sequence[ServableModel], settings: EngineSettings) -> LocalE
         return RwkvEngine(base, adapters, settings)
     from kajiya.inference.llamacpp import LlamaCpp
 
-    return LlamaCpp(base, adapters, settings, min(model.context_length for model in models))
+    context_length = min(model.context_length for model in models)
+    return LlamaCpp(base, adapters, settings, context_length, tokenizer)
 
 
 class Worker:
@@ -108,26 +116,21 @@ class Worker:
         self._loop.call_soon_threadsafe(self._send, message)
 
     def _handle(self, message: ToWorker) -> None:
-        if isinstance(message, Generate):
+        if isinstance(message, Generate | Embed):
             self._cancelled[message.id] = threading.Event()
-            task = asyncio.create_task(self._answer(message.id, message.request))
+            task = asyncio.create_task(self._answer(message))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif isinstance(message, Cancel) and message.id in self._cancelled:
             self._cancelled[message.id].set()
 
-    async def _answer(self, id: int, request: GenerateRequest) -> None:
+    async def _answer(self, message: Generate | Embed) -> None:
+        id = message.id
         try:
-            offered = self._loaded.engine.capabilities
-            if (request.start or request.save) and not offered.states:
-                raise RequestError(
-                    tr("this model keeps no states", "このモデルは状態を保存できません")
-                )
-            tokens = await asyncio.to_thread(self._loaded.prompts.encode, request)
-            room_after(tokens, offered.context_length)  # refused before it waits for a slot
-            accepted = GenerateChunk(usage=Usage(prompt_tokens=len(tokens)))
-            self._send(Chunk(id=id, chunk=accepted))
-            await self._loop.run_in_executor(self._slots, self._generate, id, tokens, request)
+            if isinstance(message, Embed):
+                await self._embed(id, message.request)
+            else:
+                await self._write(id, message.request)
         except KajiyaError as error:
             self._send(Failed.of(error, id))
         except Exception:
@@ -139,11 +142,34 @@ class Worker:
             await self._writer.drain()
             os._exit(1)  # the next request starts another process
 
+    async def _write(self, id: int, request: GenerateRequest) -> None:
+        offered = self._loaded.engine.capabilities
+        if (request.start or request.save) and not offered.states:
+            raise RequestError(tr("this model keeps no states", "このモデルは状態を保存できません"))
+        tokens = await asyncio.to_thread(self._loaded.prompts.encode, request)
+        room_after(tokens, offered.context_length)  # refused before it waits for a slot
+        accepted = GenerateChunk(usage=Usage(prompt_tokens=len(tokens)))
+        self._send(Chunk(id=id, chunk=accepted))
+        await self._loop.run_in_executor(self._slots, self._generate, id, tokens, request)
+
+    async def _embed(self, id: int, request: EmbedRequest) -> None:
+        """One text after the other, so that others get their turn and leaving ends it."""
+        limit = self._loaded.engine.capabilities.embedding_tokens
+        texts = await asyncio.to_thread(self._loaded.prompts.encode_texts, request, limit)
+        vectors: list[tuple[float, ...]] = []
+        for text in texts:
+            if self._cancelled[id].is_set():
+                return
+            making = self._loop.run_in_executor(self._slots, self._loaded.engine.embed, text)
+            vectors.append(await making)
+        made = Embeddings(vectors=tuple(vectors), prompt_tokens=sum(map(len, texts)))
+        self._send(Embedded(id=id, embeddings=made))
+
     def _generate(self, id: int, tokens: list[int], request: GenerateRequest) -> None:
         cancelled = self._cancelled[id]
 
         def on_chunk(chunk: GenerateChunk) -> bool:
-            if chunk.text or chunk.finish_reason:
+            if chunk.text or chunk.tokens or chunk.finish_reason:
                 self._send_from_thread(Chunk(id=id, chunk=chunk))
             return cancelled.is_set()
 

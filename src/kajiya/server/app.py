@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fastapi import FastAPI
+from starlette.responses import HTMLResponse
 
 from kajiya.server import errors
 from kajiya.server.access.gate import Gate
 from kajiya.server.gateway import Gateway, ServedModel
-from kajiya.server.routes import chat, completions, health, models, usage
+from kajiya.server.openapi import document
+from kajiya.server.routes import (
+    chat,
+    completions,
+    docs,
+    embeddings,
+    health,
+    models,
+    responses,
+    usage,
+)
 from kajiya.server.security import Guard
 from kajiya.server.settings import ServerSettings
 
@@ -27,6 +38,11 @@ def create_app(settings: ServerSettings, served: Mapping[str, ServedModel], gate
     app.add_api_route("/v1/usage", usage.list_usage)
     app.add_api_route("/v1/chat/completions", chat.chat_completions, methods=["POST"])
     app.add_api_route("/v1/completions", completions.completions, methods=["POST"])
+    app.add_api_route("/v1/responses", responses.responses, methods=["POST"])
+    app.add_api_route("/v1/embeddings", embeddings.embeddings, methods=["POST"])
+    app.add_api_route("/openapi.json", docs.openapi_document)
+    app.add_api_route("/docs", docs.documentation, response_class=HTMLResponse)
+    app.state.document = document(app)
     errors.install(app)
     app.add_middleware(Guard, gate=gate, max_body_bytes=settings.max_body_bytes)
     return app

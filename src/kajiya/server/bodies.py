@@ -1,60 +1,37 @@
-"""What clients may send: the fields of the API that are honoured, and a refusal for the others.
-
-A parameter that would change the answer and is not supported is an error rather than ignored, unless
-it has the value that changes nothing. Parameters that are only for the provider's books are dropped.
-"""
+"""What clients may send to the completions: the fields of the API that are honoured."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import from_json
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kajiya.core.language import tr
 from kajiya.inference.protocol import Constraint
-from kajiya.server.errors import ApiError
-from kajiya.tokenizer.messages import Message
 
 MAX_CHOICES = 8
+_MOST_BIASES = 1024
 _LONGEST_FORM = 16_384  # characters of a grammar; of a schema four times as many
-_BOOKKEEPING = ("user", "metadata", "safety_identifier", "prompt_cache_key")
-_UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "audio": (),
-    "best_of": (1,),
-    "echo": (False,),
-    "function_call": ("none", "auto"),
-    "functions": ([],),
-    "logit_bias": ({},),
-    "logprobs": (False,),
-    "modalities": (["text"],),
-    "parallel_tool_calls": (True, False),
-    "prediction": (),
-    "reasoning_effort": (),
-    "service_tier": ("auto", "default"),
-    "store": (False,),
-    "suffix": ("",),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
-    "top_logprobs": (0,),
-    "verbosity": (),
-    "web_search_options": (),
-}
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """Something a client sends: unknown fields are errors, and nothing is converted.
+
+    `unsupported` are known parameters that are refused, each with the values that change nothing.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    unsupported: ClassVar[dict[str, tuple[Any, ...]]] = {}
 
 
-class StreamOptions(_Body):
+class StreamOptions(Body):
     """How to stream."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
-class JsonSchema(_Body):
+class JsonSchema(Body):
     """A schema with a name, as OpenAI's clients send it. It is always followed, `strict` or not."""
 
     name: str = Field(max_length=64)
@@ -63,7 +40,7 @@ class JsonSchema(_Body):
     strict: bool | None = None
 
 
-class ResponseFormat(_Body):
+class ResponseFormat(Body):
     """`text`, any JSON object, or JSON of a schema."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -83,7 +60,7 @@ class ResponseFormat(_Body):
         return Constraint(kind="json_schema", value=json.dumps(schema, ensure_ascii=False))
 
 
-class StructuredOutputs(_Body):
+class StructuredOutputs(Body):
     """An extension that vLLM has too: exactly one of these."""
 
     json_: dict[str, Any] | None = Field(None, alias="json")
@@ -109,7 +86,12 @@ class StructuredOutputs(_Body):
         return Constraint(kind="grammar", value=self.grammar or "")
 
 
-class _Generation(_Body):
+Token = Annotated[int, Field(ge=0, lt=2**31)]
+TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+
+
+class Generation(Body):
     """What both kinds of request share. `min_p` is an extension that other servers have too."""
 
     model: str
@@ -123,6 +105,7 @@ class _Generation(_Body):
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     seed: int | None = None
+    logit_bias: dict[TokenId, Bias] | None = Field(None, max_length=_MOST_BIASES)
     max_tokens: int | None = Field(None, ge=1)
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
@@ -149,6 +132,16 @@ class _Generation(_Body):
         return self.n or 1
 
     @property
+    def biases(self) -> tuple[tuple[int, float], ...]:
+        """`logit_bias` by token."""
+        return tuple((int(token), bias) for token, bias in (self.logit_bias or {}).items())
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """How many likeliest tokens are to be told with each of the answer; None: tell nothing."""
+        raise NotImplementedError
+
+    @property
     def constraint(self) -> Constraint | None:
         """The form that the answer must have."""
         wanted = self.structured_outputs or self.response_format
@@ -167,43 +160,17 @@ class _Generation(_Body):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-class TextPart(_Body):
-    """A piece of a message; the only kind these models can read."""
-
-    type: Literal["text"]
-    text: str
-
-
-class ChatMessage(_Body):
-    """One turn. `developer` is the newer name of `system`."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart] | None = None
-
-    @model_validator(mode="after")
-    def _has_content(self) -> Self:
-        if self.content is None and self.role != "assistant":
-            raise ValueError("content is needed")
-        return self
-
-    def plain(self) -> Message:
-        """The turn as the tokenizer takes it."""
-        content = self.content or ""
-        text = content if isinstance(content, str) else "".join(part.text for part in content)
-        return Message(role="system" if self.role == "developer" else self.role, content=text)
-
-
-class ChatBody(_Generation):
-    """`POST /v1/chat/completions`."""
-
-    messages: list[ChatMessage] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-
-
-class CompletionBody(_Generation):
+class CompletionBody(Generation):
     """`POST /v1/completions`: a prompt as text or token ids, or a list of such prompts."""
 
-    prompt: str | list[int] | list[str] | list[list[int]]
+    unsupported: ClassVar = {"best_of": (1,), "echo": (False,), "suffix": ("",)}
+
+    prompt: str | list[Token] | list[str] | list[list[Token]]
+    logprobs: int | None = Field(None, ge=0, le=5)
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        return self.logprobs
 
     @property
     def prompts(self) -> list[str | list[int]]:
@@ -220,48 +187,3 @@ class CompletionBody(_Generation):
                 f"prompt: between 1 and {MAX_CHOICES} answers in one request, n included"
             )
         return self
-
-
-Body = TypeVar("Body", bound=_Generation)
-
-
-def parse(data: bytes, kind: type[Body]) -> Body:
-    """The request in `data`; a 400 that names the parameter if it is not one."""
-    try:
-        values = from_json(data, allow_inf_nan=False)
-    except ValueError as error:
-        raise ApiError(
-            400, tr(f"Invalid JSON: {error}", f"JSON として読めません: {error}")
-        ) from None
-    if not isinstance(values, dict):
-        raise ApiError(400, tr("A JSON object is expected", "JSON オブジェクトが必要です"))
-    for name, harmless in _UNSUPPORTED.items():
-        value = values.pop(name, None)
-        if value is not None and not any(type(value) is type(h) and value == h for h in harmless):
-            raise ApiError(
-                400,
-                tr(
-                    f"{name} is not supported by this server",
-                    f"{name} はこのサーバーでは使えません",
-                ),
-                param=name,
-                code="unsupported_parameter",
-            )
-    for name in _BOOKKEEPING:
-        values.pop(name, None)
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise _explained(error) from None
-
-
-def _explained(error: ValidationError) -> ApiError:
-    first = error.errors(include_url=False, include_input=False)[0]
-    param = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        message = tr(
-            f"Unrecognized request argument: {param}", f"知らないパラメーターです: {param}"
-        )
-        return ApiError(400, message, param=param, code="unknown_parameter")
-    message = f"{param}: {first['msg']}" if param else first["msg"]
-    return ApiError(400, message, param=param or None, code="invalid_value")

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 
 from kajiya.core.language import tr
 from kajiya.inference.bundle import Model
-from kajiya.inference.protocol import Engine, GenerateRequest, Usage
+from kajiya.inference.protocol import Embeddings, EmbedRequest, Engine, GenerateRequest, Usage
 from kajiya.server.access.caller import Caller
 from kajiya.server.access.gate import Gate
-from kajiya.server.answers import Chunks, total
+from kajiya.server.answers import total
 from kajiya.server.errors import ApiError
 from kajiya.server.merge import merged
+from kajiya.server.streaming import Chunks
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,13 @@ class Gateway:
                     used[index] = chunk.usage
                     call.count(*total(used, choices))
                 yield index, chunk
+
+    async def embed(self, caller: Caller, served: ServedModel, request: EmbedRequest) -> Embeddings:
+        """The embeddings of texts; every route that makes some does it here."""
+        async with self.gate.call(caller, served.model.name) as call:
+            made = await served.engine.embed(request)
+            call.count(made.prompt_tokens)
+            return made
 
     def engines(self) -> list[Engine]:
         """Each engine once."""

@@ -6,14 +6,15 @@ from typing import Any
 
 from kajiya.core.language import tr
 from kajiya.inference.protocol import GenerateRequest
-from kajiya.server.bodies import ChatBody, CompletionBody
+from kajiya.server.bodies import Generation
+from kajiya.server.chat_body import ChatBody
 from kajiya.server.errors import ApiError
 from kajiya.server.gateway import ServedModel
 
 
 def engine_requests(
     served: ServedModel,
-    body: ChatBody | CompletionBody,
+    body: Generation,
     prompts: list[dict[str, Any]],
     max_tokens: int | None,
     param: str = "max_tokens",
@@ -39,6 +40,8 @@ def engine_requests(
         "adapters": served.model.mixture(),
         "max_tokens": max_tokens,
         "stop": body.stops,
+        "logit_bias": body.biases,
+        "logprobs": body.wanted_logprobs,
         "constraint": body.constraint,
         # Asked for the same twice, these must give the same twice.
         "reuse_prompt": body.temperature != 0 and body.seed is None,
@@ -49,3 +52,10 @@ def engine_requests(
         for prompt in prompts
         for number in range(body.choices)
     ]
+
+
+def chat_requests(served: ServedModel, body: ChatBody, param: str) -> list[GenerateRequest]:
+    """The requests for answers to a conversation; `param` is what the client calls their length."""
+    prompt = {"messages": body.conversation()}
+    most = body.max_completion_tokens or body.max_tokens
+    return engine_requests(served, body, [prompt], most, param)

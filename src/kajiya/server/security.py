@@ -43,6 +43,10 @@ RULES = {
     "GET /v1/usage": Access.KEY,
     "POST /v1/chat/completions": Access.KEY,
     "POST /v1/completions": Access.KEY,
+    "POST /v1/responses": Access.KEY,
+    "POST /v1/embeddings": Access.KEY,
+    "GET /openapi.json": Access.OPEN,
+    "GET /docs": Access.OPEN,
 }
 
 

@@ -20,6 +20,7 @@ from kajiya.core.errors import EngineError, KajiyaError
 from kajiya.core.hardware import physical_cores
 from kajiya.core.language import tr
 from kajiya.inference.constraint import KINDS, Constraints
+from kajiya.inference.logprobs import TokenLog, Vocabulary
 from kajiya.inference.protocol import (
     Capabilities,
     EngineSettings,
@@ -27,6 +28,7 @@ from kajiya.inference.protocol import (
     GenerateRequest,
     RequestError,
     room_after,
+    unknown_token,
 )
 from kajiya.inference.rwkv.batch import Rows, States, Turn
 from kajiya.inference.rwkv.initial import InitialStates
@@ -52,7 +54,6 @@ from kajiya.inference.sampling import Sampler, choose
 from kajiya.inference.text import TextWriter
 from kajiya.models.architectures import register
 from kajiya.tokenizer.chat import ChatTokenizer
-from kajiya.tokenizer.token_bytes import token_bytes
 
 _MIB = 1024**2
 _BITS: dict[str, Bits] = {"fp32": 32, "int8": 8, "int4": 4}
@@ -77,13 +78,14 @@ class RwkvEngine:
         self._saved = SavedStates(folder, self._initial.mixed(()))
         self._loras = LoraAdapters(adapters, self._model)
         self._tokenizer = ChatTokenizer.load(folder)
-        self._pieces = token_bytes(self._tokenizer.tokenizer)
+        self._vocabulary = Vocabulary(self._tokenizer.tokenizer)
         self.capabilities = Capabilities(
             context_length=settings.context_length,
             slots=settings.slots,
             adapters=tuple(adapters),
             constraints=KINDS,
             states=True,
+            logprobs=True,
         )
         self._states = States(
             settings.slots, config.num_hidden_layers, config.hidden_size, config.head_size
@@ -99,7 +101,8 @@ class RwkvEngine:
     def _constraints(self) -> Constraints:
         """Made for the first request that wants a form: for a large vocabulary it takes its time."""
         size, tokenizer = self._model.config.vocab_size, self._tokenizer
-        return Constraints(self._pieces, size, tokenizer.stop_ids, tokenizer.encode)
+        pieces = self._vocabulary.pieces
+        return Constraints(pieces, size, tokenizer.stop_ids, tokenizer.encode)
 
     @property
     def alive(self) -> bool:
@@ -155,7 +158,7 @@ class RwkvEngine:
         carried = before.unread if before else ()
         prompt = (*carried, *tokens)
         room = room_after(prompt, self.capabilities.context_length)
-        self._check(prompt)
+        self._check([*prompt, *(token for token, _ in request.logit_bias)])
         chat = request.messages is not None
         # A text of a form ends by its form: an empty line in it is no end.
         ends = [self._tokenizer.stop_text] if chat and request.constraint is None else []
@@ -167,11 +170,12 @@ class RwkvEngine:
             room=min(request.max_tokens or room, room),
             stop_ids=self._tokenizer.stop_ids,
             sampler=Sampler(request),
-            writer=TextWriter(self._pieces, [*request.stop, *ends]),
+            writer=TextWriter(self._vocabulary.pieces, [*request.stop, *ends]),
             on_chunk=on_chunk,
             reuse=request.reuse_prompt and before is None,
             initial=before.state if before else self._initial.mixed(request.adapters),
             matcher=None if constraint is None else self._constraints.open(constraint),
+            log=None if request.logprobs is None else TokenLog(self._vocabulary, request.logprobs),
             carried=len(carried),
             keep=request.save is not None,
         )
@@ -182,16 +186,15 @@ class RwkvEngine:
             return tuple(self._tokenizer.encode(self._tokenizer.stop_text))
         return (last,)
 
+    def embed(self, tokens: Sequence[int]) -> tuple[float, ...]:
+        """Not offered: what is left of a text in a state was never trained to be compared."""
+        raise RequestError(tr("RWKV makes no embeddings", "RWKV では埋め込みを作れません"))
+
     def _check(self, tokens: Sequence[int]) -> None:
         size = self._model.config.vocab_size
         wrong = [token for token in tokens if not 0 <= token < size]
         if wrong:
-            raise RequestError(
-                tr(
-                    f"there is no token {wrong[0]}: this model has {size}",
-                    f"トークン {wrong[0]} はありません(語彙は {size} 個)",
-                )
-            )
+            raise unknown_token(wrong[0], size)
 
     def close(self) -> None:
         """End the engine's thread; whoever waits for an answer gets an `EngineError`."""
@@ -301,6 +304,8 @@ class RwkvEngine:
     def _choose(self, members: Sequence[Pending], logits: Any) -> Any:
         """The next token of each, `[batch]`, from `logits` `[batch, vocabulary]`."""
         for member, row in zip(members, logits, strict=True):
+            if member.log is not None:
+                member.log.see(row)
             if member.matcher is not None:
                 member.matcher.rule_out(row)
         tokens = np.zeros(len(members), np.int64)

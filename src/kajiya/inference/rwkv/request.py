@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kajiya.inference.constraint import Matcher
+from kajiya.inference.logprobs import TokenLog
 from kajiya.inference.protocol import ConstraintError, FinishReason, GenerateChunk, Usage
 from kajiya.inference.sampling import Sampler
 from kajiya.inference.text import TextWriter
@@ -37,6 +38,7 @@ class Pending:
     reuse: bool
     initial: RecurrentState
     matcher: Matcher | None = None
+    log: TokenLog | None = None
     carried: int = 0
     keep: bool = False
     final: RecurrentState | None = None
@@ -80,6 +82,8 @@ class Pending:
                 return True
         if token in self.stop_ids:
             return self._finish("stop", self.writer.end())
+        if self.log is not None:
+            self.log.chose(token)
         text = self.writer.write(token)
         if self.writer.stopped:
             return self._finish("stop", text)
@@ -87,11 +91,16 @@ class Pending:
             return self._finish("stop", text + self.writer.end())
         if len(self.written) >= self.room:
             return self._finish("length", text + self.writer.end())
-        self.cancelled |= self.on_chunk(GenerateChunk(text=text, usage=self._usage()))
+        tokens = () if self.log is None else self.log.shown(text)
+        self.cancelled |= self.on_chunk(
+            GenerateChunk(text=text, tokens=tokens, usage=self._usage())
+        )
         return self.cancelled
 
     def _finish(self, reason: FinishReason, text: str) -> bool:
-        self.on_chunk(GenerateChunk(text=text, finish_reason=reason, usage=self._usage()))
+        tokens = () if self.log is None else self.log.shown(text, last=True)
+        usage = self._usage()
+        self.on_chunk(GenerateChunk(text=text, tokens=tokens, finish_reason=reason, usage=usage))
         return True
 
     def _usage(self) -> Usage:
