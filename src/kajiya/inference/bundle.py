@@ -17,7 +17,8 @@ class ServableModel:
     `folder` holds `tokenizer.json`, `tokenizer_config.json` and perhaps `chat_template.jinja`. For
     llama.cpp, `weights` is a GGUF file and `adapters` maps a name to a LoRA in GGUF; for our RWKV engine,
     `weights` is the model's folder and an adapter the folder with its `state.safetensors`.
-    `context_length` is the model's own, in tokens.
+    `context_length` is the model's own, in tokens; `reference` the artifact's name and version, where it
+    is one.
     """
 
     name: str
@@ -26,6 +27,7 @@ class ServableModel:
     adapters: dict[str, Path] = field(default_factory=dict)
     context_length: int = 2048
     engine: EngineName = "llamacpp"
+    reference: str = ""
 
     def mixture(self) -> tuple[tuple[str, float], ...]:
         """The adapters as `GenerateRequest.adapters` wants them: each applied in full."""

@@ -15,6 +15,8 @@ import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
+import psutil
+
 from kajiya.core.errors import EngineError, KajiyaError
 from kajiya.core.language import tr
 from kajiya.inference.bundle import ServableModel
@@ -23,6 +25,7 @@ from kajiya.inference.protocol import Capabilities, EngineSettings, GenerateChun
 from kajiya.inference.wire import (
     FROM_WORKER,
     LINE_LIMIT,
+    AddModel,
     Cancel,
     Chunk,
     Failed,
@@ -30,6 +33,7 @@ from kajiya.inference.wire import (
     Generate,
     Load,
     Ready,
+    RemoveAdapter,
 )
 
 _LOG_LIMIT = 4 * 1024**2
@@ -52,6 +56,7 @@ class Connection:
         self.alive = True
         self._numbers = itertools.count(1)
         self._mailboxes: dict[int, _Mailbox] = {}
+        self._changes: dict[int, asyncio.Future[Capabilities]] = {}
 
     @classmethod
     async def open(
@@ -103,6 +108,38 @@ class Connection:
             if self._mailboxes.pop(number, None) and self.alive:
                 self._writer.write(Cancel(id=number).line())
 
+    async def add(self, model: ServableModel) -> None:
+        """Load one more model of this base; running answers go on.
+
+        Raises `FormatError` or `ConflictError` for an adapter that does not fit, `EngineError` for a
+        worker that went away.
+        """
+        number = next(self._numbers)
+        await self._change(number, AddModel(id=number, model=model))
+
+    async def remove_adapter(self, name: str) -> None:
+        """Unload an adapter once the answers with it have ended; `EngineError` as `add`."""
+        number = next(self._numbers)
+        await self._change(number, RemoveAdapter(id=number, name=name))
+
+    async def _change(self, number: int, message: AddModel | RemoveAdapter) -> None:
+        if not self.alive:
+            raise await self._ended()
+        self._changes[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._writer.write(message.line())
+            self.capabilities = await self._changes[number]
+        finally:
+            del self._changes[number]
+
+    def memory(self) -> int:
+        """Bytes that the worker has in memory, 0 when it is gone."""
+        try:
+            found: int = psutil.Process(self.process.pid).memory_info().rss
+        except psutil.Error:
+            return 0
+        return found
+
     async def close(self) -> None:
         """End the process, whatever it is doing, and wait for it."""
         self.alive = False
@@ -118,10 +155,16 @@ class Connection:
             while message := await self._receive():
                 if isinstance(message, Chunk):
                     self._deliver(message)
+                elif isinstance(message, Ready) and message.id in self._changes:
+                    _settle(self._changes[message.id], message.capabilities)
+                elif isinstance(message, Failed) and message.id in self._changes:
+                    _settle(self._changes[message.id], message.error())
                 elif isinstance(message, Failed) and message.id in self._mailboxes:
                     self._mailboxes.pop(message.id).fail(message.error())
         self.alive = False
         error = await self._ended()
+        for change in self._changes.values():
+            _settle(change, error)
         for mailbox in self._mailboxes.values():
             mailbox.fail(error)
         self._mailboxes.clear()
@@ -159,6 +202,16 @@ class Connection:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _settle(change: asyncio.Future[Capabilities], result: Capabilities | KajiyaError) -> None:
+    """Give a change its end, unless nobody waits for it any more."""
+    if change.done():
+        return
+    if isinstance(result, KajiyaError):
+        change.set_exception(result)
+    else:
+        change.set_result(result)
 
 
 class _Mailbox:

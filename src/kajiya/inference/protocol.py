@@ -7,7 +7,8 @@ from several adapters is a request with several entries in `adapters`.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Literal, Protocol, Self
+from pathlib import Path
+from typing import Literal, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -18,6 +19,8 @@ from kajiya.tokenizer.messages import Message
 
 FinishReason = Literal["stop", "length"]
 ConstraintKind = Literal["json_schema", "regex", "choice", "grammar"]
+# Not loaded because nobody asks, or broken down: the next request starts either, the latter after a pause.
+EngineState = Literal["up", "idle", "starting", "failing"]
 
 
 class RequestError(KajiyaError):
@@ -121,13 +124,15 @@ class GenerateChunk(_Value):
 class Capabilities(_Value):
     """What a loaded engine offers: tokens a request may take in all, and requests at a time.
 
-    A request for anything that is not listed is refused with `RequestError`.
+    A request for anything that is not listed is refused with `RequestError`. With `takes_adapters`,
+    adapters come and go while it runs.
     """
 
     context_length: int
     slots: int
     adapters: tuple[str, ...] = ()
     constraints: tuple[ConstraintKind, ...] = ()
+    takes_adapters: bool = False
 
 
 class EngineSettings(Config):
@@ -208,6 +213,20 @@ class LocalEngine(Protocol):
         """
 
 
+@runtime_checkable
+class TakesAdapters(Protocol):
+    """A local engine whose adapters come and go while it answers."""
+
+    def add_adapter(self, name: str, path: Path) -> None:
+        """Load one more, under a name that is free; running answers go on.
+
+        Raises `FormatError` or `ConflictError` for one that does not fit.
+        """
+
+    def remove_adapter(self, name: str) -> None:
+        """Give its memory back. New requests for it are refused at once; waits for those there are."""
+
+
 def unknown_adapter(name: str) -> RequestError:
     """The error for an adapter that is not loaded."""
     return RequestError(
@@ -233,15 +252,25 @@ class Engine(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What is loaded."""
+        """What is loaded, or was when it last ran; only after `start`."""
 
     @property
     def available(self) -> bool:
         """Whether it is up now; one that is not may come back at the next request."""
 
     @property
+    def state(self) -> EngineState:
+        """Whether it is up, and why not."""
+
+    @property
     def pending(self) -> int:
         """Requests being answered or waiting for a slot."""
+
+    async def start(self) -> None:
+        """See to it that `capabilities` are known; does nothing where they are.
+
+        Raises `EngineError` for an engine that does not start, `BusyError` if too many wait for it.
+        """
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk]:
         """Answer; closing the generator early cancels and frees the slot.

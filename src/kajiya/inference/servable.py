@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from kajiya.core.errors import FormatError
@@ -28,7 +29,8 @@ def resolve_servable(reference: str, workspace: Workspace) -> ServableModel:
     asked = ":" in reference and not reference.startswith(("starter:", "hf:"))
     adapters = {artifact.reference: artifact.folder} if artifact.kind == "adapter" else {}
     name = artifact.reference if asked else artifact.name
-    return servable(name, base_of(artifact, workspace), adapters, workspace)
+    model = servable(name, base_of(artifact, workspace), adapters, workspace)
+    return replace(model, reference=artifact.reference)
 
 
 def servable(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kajiya.inference.rwkv.request import Pending
+from kajiya.inference.rwkv.request import Mixture, Pending
 from kajiya.models.recurrent.state import RecurrentState
 
 
@@ -70,9 +70,9 @@ class Batch:
         """`[batch]`: what each member has chosen and not read."""
         return np.array([member.written[-1] for member in self.members], np.int64)
 
-    def shares(self) -> Any:
-        """`[batch, adapters]`: how much of each LoRA each member has."""
-        return np.stack([member.shares for member in self.members])
+    def mixtures(self) -> list[Mixture]:
+        """What each member's model is mixed from."""
+        return [member.mixture for member in self.members]
 
     def slots(self) -> Any:
         """`[batch]`: where each member's state is."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kajiya.core.errors import EngineError, KajiyaError
+from kajiya.core.errors import EngineError, FormatError, KajiyaError
 from kajiya.core.hardware import physical_cores
 from kajiya.core.language import tr
 from kajiya.inference.constraint import KINDS, Constraints
@@ -83,11 +84,15 @@ class RwkvEngine:
             slots=settings.slots,
             adapters=tuple(adapters),
             constraints=KINDS,
+            takes_adapters=True,
         )
         self._states = States(
             settings.slots, config.num_hidden_layers, config.hidden_size, config.head_size
         )
         self._team = Team(threads)
+        self._parts: Parts | None = None
+        self._changing = threading.Lock()  # one adapter comes or goes at a time
+        self._names = threading.Lock()  # a request with an adapter is in the queue before it can go
         self._stepper = self._best_stepper(settings)
         self._cache = PrefixCache(settings.prefix_cache * _MIB)
         self._scheduler = Scheduler(settings.slots)
@@ -124,7 +129,6 @@ class RwkvEngine:
         pending = Pending(
             prompt=tuple(tokens),
             mixture=request.adapters,
-            shares=self._loras.shares(request.adapters),
             room=min(request.max_tokens or room, room),
             stop_ids=self._tokenizer.stop_ids,
             sampler=Sampler(request),
@@ -134,13 +138,56 @@ class RwkvEngine:
             matcher=None
             if request.constraint is None
             else self._constraints.open(request.constraint),
-            state=self._initial.mixed(request.adapters),
         )
-        if not self._scheduler.add(pending):
-            raise EngineError(tr("the engine has ended", "エンジンは停止しています"))
+        with self._names:
+            pending.state = self._initial.mixed(request.adapters)
+            accepted = self._scheduler.add(pending)
+        if not accepted:
+            raise _ended()
         pending.ended.wait()
         if pending.error is not None:
             raise pending.error
+
+    def add_adapter(self, name: str, path: Path) -> None:
+        """See `TakesAdapters.add_adapter`."""
+        with self._changing:
+            loras = self._loras.added(name, path)
+            if loras.names and self._parts is None:
+                raise _no_lora(name)
+            self._initial.add(name, path)
+            self._between_steps(partial(self._exchange, loras))
+            self._set_adapters((*self.capabilities.adapters, name))
+
+    def remove_adapter(self, name: str) -> None:
+        """See `TakesAdapters.remove_adapter`."""
+        with self._changing:
+            kept = tuple(own for own in self.capabilities.adapters if own != name)
+            self._set_adapters(kept)
+            with self._names:  # from here on nobody can ask for it
+                self._initial.remove(name)
+            self._between_steps(partial(self._drop, name))
+
+    def _between_steps(self, change: Callable[[], bool]) -> None:
+        try:
+            self._scheduler.ask(change).result()
+        except CancelledError:
+            raise _ended() from None
+
+    def _exchange(self, loras: LoraAdapters) -> bool:
+        self._loras = loras
+        if self._parts is not None:
+            self._parts.loras = loras.loras
+        return True
+
+    def _drop(self, name: str) -> bool:
+        """Forget what is left of an adapter, unless somebody still answers with it."""
+        if self._scheduler.uses(name):
+            return False
+        self._cache.forget(name)
+        return self._exchange(self._loras.removed(name))
+
+    def _set_adapters(self, names: tuple[str, ...]) -> None:
+        self.capabilities = self.capabilities.model_copy(update={"adapters": names})
 
     def _check(self, tokens: Sequence[int]) -> None:
         size = self._model.config.vocab_size
@@ -164,22 +211,13 @@ class RwkvEngine:
         fits = config.hidden_size % LANES == config.intermediate_size % LANES == 0
         if config.model_type != "rwkv7" or not fits:
             if self._loras.names:
-                raise EngineError(
-                    tr(
-                        "LoRA is served for RWKV-7 only",
-                        "LoRA を使えるのは RWKV-7 だけです",
-                    ),
-                    where=self._loras.names[0],
-                    fix=tr(
-                        "merge it into the base with `kajiya models export`",
-                        "`kajiya models export` で基のモデルに統合してください",
-                    ),
-                )
+                raise _no_lora(self._loras.names[0])
             return TorchStepper(self._model, self._states)
         exact = settings.weights == "fp32"
         weights = pack(self._model, 32 if exact else 8)
         memory = allocate(weights, -(-settings.slots // ROWS) * ROWS)
         parts = Parts(weights, self._loras.loras, memory, self._states, self._team)
+        self._parts = parts
         few = CompiledStepper(parts)
         if exact:
             return few
@@ -188,6 +226,7 @@ class RwkvEngine:
     def _run(self) -> None:
         try:
             while self._scheduler.wait():
+                self._scheduler.change()
                 self._write()
                 self._read()
         except BaseException:
@@ -249,7 +288,7 @@ class RwkvEngine:
         if pending.read < pending.parting < end:
             end = pending.parting
         piece = torch.tensor([pending.prompt[pending.read : end]])
-        with self._loras.reading(pending.shares):
+        with self._loras.reading(pending.mixture):
             out = self._model(
                 input_ids=piece, state=pending.state, use_cache=True, logits_to_keep=1
             )
@@ -264,7 +303,8 @@ class RwkvEngine:
         if not members:
             return
         batch = self._scheduler.batch
-        logits = self._stepper.step(batch.last_tokens(), batch.slots(), batch.shares())
+        shares = self._loras.shares(batch.mixtures())
+        logits = self._stepper.step(batch.last_tokens(), batch.slots(), shares)
         for member, token in zip(tuple(members), self._choose(members, logits), strict=True):
             if self._alone(member, partial(self._add, member, int(token))):
                 batch.leave(member)
@@ -292,6 +332,21 @@ class RwkvEngine:
 
 def _internal_error() -> EngineError:
     return EngineError(tr("an internal error", "内部エラー"))
+
+
+def _ended() -> EngineError:
+    return EngineError(tr("the engine has ended", "エンジンは停止しています"))
+
+
+def _no_lora(name: str) -> FormatError:
+    return FormatError(
+        tr("LoRA is served for RWKV-7 only", "LoRA を使えるのは RWKV-7 だけです"),
+        where=name,
+        fix=tr(
+            "merge it into the base with `kajiya models export`",
+            "`kajiya models export` で基のモデルに統合してください",
+        ),
+    )
 
 
 def _load(folder: Path, settings: EngineSettings) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from kajiya.inference.constraint import Matcher
 from kajiya.inference.protocol import ConstraintError, FinishReason, GenerateChunk, Usage
@@ -22,13 +21,11 @@ class Pending:
 
     `prompt[:read]` has been read, and `state` comes after it; at `parting` the prompt parts from an
     earlier one (0: nowhere). Once all is read the state is in the batch, in `slot`. `written` are the
-    tokens chosen so far; the last of them has not been read. `shares` `[adapters]` is the part of
-    `mixture` that LoRAs are.
+    tokens chosen so far; the last of them has not been read.
     """
 
     prompt: tuple[int, ...]
     mixture: Mixture
-    shares: Any
     room: int
     stop_ids: frozenset[int]
     sampler: Sampler

@@ -39,9 +39,9 @@ class Stepper(Protocol):
         """
 
 
-@dataclass(frozen=True)
+@dataclass
 class Parts:
-    """What the compiled ways share."""
+    """What the compiled ways share. `loras` may be exchanged between two steps."""
 
     weights: Weights
     loras: Loras
