@@ -21,9 +21,10 @@ from kajiya.server.serve import listen
 from kajiya.server.settings import ServerSettings
 from support.tiny_server import Running
 
+APP = create_app(ServerSettings(), {}, "kj-unused", Workspace(Path("unused")))
 ROUTES = {
     (method, route.path)
-    for route in create_app(ServerSettings(), {}, "kj-unused").routes
+    for route in APP.routes
     if isinstance(route, APIRoute)
     for method in route.methods
 }
@@ -41,8 +42,7 @@ WRONG = [
 
 def test_every_route_has_a_rule_and_nothing_else_is_mounted() -> None:
     assert {path for _, path in ROUTES} == set(RULES)
-    app = create_app(ServerSettings(), {}, "kj-unused")
-    assert all(isinstance(route, APIRoute) for route in app.routes)
+    assert all(isinstance(route, APIRoute) for route in APP.routes)
     assert [path for path, access in RULES.items() if access is Access.OPEN] == ["/health"]
 
 
@@ -51,7 +51,7 @@ def test_every_route_has_a_rule_and_nothing_else_is_mounted() -> None:
 def test_without_the_key_nothing_is_served(
     server: Running, method: str, path: str, headers: dict[str, Any]
 ) -> None:
-    url = server.url + path.replace("{model:path}", "tiny")
+    url = server.url + path.replace("{model:path}", "tiny").replace("{adapter:path}", "legal")
     response = httpx.request(method, url, headers=headers)
     assert response.status_code == 401
     assert response.json()["error"]["code"] == "invalid_api_key"
@@ -70,7 +70,10 @@ def test_the_key_is_looked_for_in_the_header_only(server: Running) -> None:
 
 def test_health_is_open_and_says_little(server: Running) -> None:
     response = httpx.get(f"{server.url}/health")
-    assert response.json() == {"status": "ok", "engines": {"up": 1, "down": 0}}
+    assert response.json() == {
+        "status": "ok",
+        "engines": {"up": 1, "idle": 0, "starting": 0, "failing": 0},
+    }
 
 
 @pytest.mark.parametrize("path", ["/health", "/v1/models"])

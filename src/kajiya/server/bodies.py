@@ -222,7 +222,7 @@ class CompletionBody(_Generation):
         return self
 
 
-Body = TypeVar("Body", bound=_Generation)
+Body = TypeVar("Body", bound=BaseModel)
 
 
 def parse(data: bytes, kind: type[Body]) -> Body:

@@ -6,44 +6,120 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from kajiya.core.errors import KajiyaError
 from kajiya.core.language import tr
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.protocol import Engine, GenerateRequest
 from kajiya.server.answers import Chunks
 from kajiya.server.errors import ApiError
 from kajiya.server.merge import merged
+from kajiya.server.metrics import Metrics
+from kajiya.server.names import Part, parse_mixture
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model and the engine that has it loaded; several models may share an engine."""
+    """A model and the engine that serves it; several models may share an engine.
+
+    `added` are adapters with their scales over the model's own, for a mixture. `parts` are the names of
+    all that it consists of, by which it may be decided who may use it.
+    """
 
     model: ServableModel
     engine: Engine
+    added: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def mixture(self) -> tuple[tuple[str, float], ...]:
+        """The adapters as `GenerateRequest.adapters` wants them."""
+        return (*self.model.mixture(), *self.added)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The model's name, and the references of the adapters over it."""
+        return (self.model.name, *(name for name, _ in self.added))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Gateway:
-    """Everything the routes need. `models` are by the name in the API."""
+    """Everything the routes need. `models` are by the name in the API; `engines` may outlive theirs."""
 
     models: dict[str, ServedModel]
+    engines: list[Engine] = field(init=False)
+    metrics: Metrics = field(init=False)
+    draining: bool = False
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def find(self, name: str) -> ServedModel:
-        """The model called `name`; a 404 in the API's shape otherwise."""
-        if name not in self.models:
+    def __post_init__(self) -> None:
+        self.engines = list({id(s.engine): s.engine for s in self.models.values()}.values())
+        self.metrics = Metrics(self.models, self.engines)
+
+    async def find(self, name: str) -> ServedModel:
+        """What `name` means, ready to be asked; an error in the API's shape otherwise."""
+        if self.draining:
+            raise ApiError(
+                503,
+                tr("The server is being stopped", "サーバーは停止の途中です"),
+                type="server_error",
+                code="shutting_down",
+                headers={"Retry-After": "5", "Connection": "close"},
+            )
+        served = self.look_up(name)
+        try:
+            await served.engine.start()
+        except KajiyaError as error:
+            self.metrics.failed(served.model.name, error)
+            raise
+        return served
+
+    def look_up(self, name: str) -> ServedModel:
+        """The model, version or mixture that `name` is; a 404 for what there is not, a 400 for no name."""
+        found = self._named(name)
+        if found is None and "+" in name:
+            base, parts = parse_mixture(name)
+            found = self._named(base)
+            if found is not None:
+                return self._mixed(found, parts)
+            name = base
+        if found is None:
             raise ApiError(
                 404,
                 tr(f"The model {name!r} does not exist", f"モデル {name!r} はありません"),
                 param="model",
                 code="model_not_found",
             )
-        return self.models[name]
+        return found
+
+    def adapters(self, engine: Engine) -> list[str]:
+        """The references of all adapters that this engine serves."""
+        models = [served.model for served in self.models.values() if served.engine is engine]
+        return list(dict.fromkeys(name for model in models for name in model.adapters))
 
     def generate(self, served: ServedModel, requests: Sequence[GenerateRequest]) -> Chunks:
         """The answers to all `requests` as one stream; every route that generates does it here."""
-        return merged([served.engine.generate(request) for request in requests])
+        chunks = merged([served.engine.generate(request) for request in requests])
+        return self.metrics.watched(served.model.name, chunks)
 
-    def engines(self) -> list[Engine]:
-        """Each engine once."""
-        return list({id(served.engine): served.engine for served in self.models.values()}.values())
+    def _named(self, name: str) -> ServedModel | None:
+        if name in self.models:
+            return self.models[name]
+        same = (served for served in self.models.values() if served.model.reference == name)
+        return next(same, None) if name else None
+
+    def _mixed(self, served: ServedModel, parts: Sequence[Part]) -> ServedModel:
+        known = self.adapters(served.engine)
+        added = []
+        for part in parts:
+            reference = part.newest(known)
+            if reference is None:
+                raise ApiError(
+                    404,
+                    tr(
+                        f"There is no adapter {part.reference!r} for {served.model.name!r} (a weight is written with a point, such as 2.0)",
+                        f"{served.model.name!r} のアダプター {part.reference!r} はありません(重みは 2.0 のように小数点を付けて書きます)",
+                    ),
+                    param="model",
+                    code="adapter_not_found",
+                )
+            added.append((reference, part.weight))
+        return ServedModel(served.model, served.engine, tuple(added))

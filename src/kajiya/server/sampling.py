@@ -36,7 +36,7 @@ def engine_requests(
     )
     common = {
         "model": served.model.name,
-        "adapters": served.model.mixture(),
+        "adapters": served.mixture,
         "max_tokens": max_tokens,
         "stop": body.stops,
         "constraint": body.constraint,

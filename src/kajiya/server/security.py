@@ -33,6 +33,9 @@ class Access(Enum):
 # Every route of the application; a test fails if one is missing.
 RULES = {
     "/health": Access.OPEN,
+    "/metrics": Access.KEY,
+    "/v1/adapters": Access.KEY,
+    "/v1/adapters/{adapter:path}": Access.KEY,
     "/v1/models": Access.KEY,
     "/v1/models/{model:path}": Access.KEY,
     "/v1/chat/completions": Access.KEY,

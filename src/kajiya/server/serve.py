@@ -11,16 +11,22 @@ from contextlib import suppress
 import uvicorn
 
 from kajiya.core.errors import ConflictError
+from kajiya.core.hardware import total_memory
 from kajiya.core.language import tr
 from kajiya.core.workspace import Workspace
 from kajiya.inference.bundle import ServableModel, group_by_base
 from kajiya.inference.client import WorkerEngine
+from kajiya.inference.memory import too_large
+from kajiya.inference.pool import EnginePool
 from kajiya.inference.protocol import EngineSettings
 from kajiya.server.app import create_app
 from kajiya.server.gateway import ServedModel
 from kajiya.server.keys import load_or_make_key
 from kajiya.server.security import check_loopback
-from kajiya.server.settings import ServerSettings
+from kajiya.server.settings import MIB, ServerSettings
+from kajiya.server.stopping import DrainingServer
+
+_CUT_SECONDS = 1  # between telling the last answers that time is up, and closing their connections
 
 
 def serve(
@@ -30,11 +36,13 @@ def serve(
     engine_settings: EngineSettings | None = None,
     on_ready: Callable[[str, str], None] = lambda url, key: None,
 ) -> None:
-    """Load `models`, serve them until interrupted, then let running answers finish for a while.
+    """Serve `models` until interrupted, then let running answers finish for a while.
 
-    `on_ready` is given the address and the key once everything is loaded. Raises `ConflictError` for
-    a busy port or a name given twice, `ConfigError` for an address that is not loopback or a key
-    file that cannot be used, `EngineError` for a model that does not load.
+    The first is loaded at once, the others when they are first asked for. `on_ready` is given the
+    address and the key when the first answers. Raises `ConflictError` for a busy port or a name given
+    twice, `ConfigError` for an address that is not loopback or a key file that cannot be used,
+    `ResourceError` for a model that takes more memory than is allowed, `EngineError` if the first does
+    not load.
     """
     service = _Service(
         models, workspace, settings or ServerSettings(), engine_settings or EngineSettings()
@@ -63,8 +71,9 @@ class _Service:
                     tr("two models have this name", "同じ名前のモデルが 2 つあります"), where=name
                 )
         self._settings = settings
-        self._key = load_or_make_key(workspace)
-        self._socket = listen(settings.host, settings.port)
+        self._workspace = workspace
+        budget = settings.memory * MIB or total_memory() * 3 // 4
+        self._pool = EnginePool(budget)
         self._engines = [
             (
                 group,
@@ -73,36 +82,48 @@ class _Service:
                     engine_settings,
                     log=workspace.home / "logs" / f"engine-{number}.log",
                     max_pending=settings.max_pending,
+                    admit=self._pool.admit,
                 ),
             )
             for number, group in enumerate(group_by_base(models))
         ]
+        for group, engine in self._engines:
+            if engine.needs > budget:
+                raise too_large(engine.needs, budget, group[0].name)
+            self._pool.add(engine)
+        self._key = load_or_make_key(workspace)
+        self._socket = listen(settings.host, settings.port)
 
     async def run(self, on_ready: Callable[[str, str], None]) -> None:
-        served: dict[str, ServedModel] = {}
-        for group, engine in self._engines:
-            await engine.start()
-            served |= {model.name: ServedModel(model, engine) for model in group}
-        app = create_app(self._settings, served, self._key)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=self._settings.drain_seconds,
-            )
+        await self._engines[0][1].start()
+        served = {
+            model.name: ServedModel(model, engine)
+            for group, engine in self._engines
+            for model in group
+        }
+        app = create_app(self._settings, served, self._key, self._workspace)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=_CUT_SECONDS,
         )
+        server = DrainingServer(config, app.state.gateway, self._settings.drain_seconds)
+        idle = asyncio.create_task(self._pool.unload_idle(self._settings.idle_minutes * 60))
         host, port = self._socket.getsockname()[:2]
         on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}", self._key)
-        await server.serve(sockets=[self._socket])
+        try:
+            await server.serve(sockets=[self._socket])
+        finally:
+            idle.cancel()
 
     async def close(self) -> None:
         self._socket.close()
-        await asyncio.gather(*(engine.close() for _, engine in self._engines))
+        await self._pool.close()
 
 
 def listen(host: str, port: int) -> socket.socket:

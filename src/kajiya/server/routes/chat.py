@@ -37,7 +37,7 @@ async def chat_completions(request: Request) -> Response:
     """Answer a conversation."""
     gateway: Gateway = request.app.state.gateway
     body = parse(await request.body(), ChatBody)
-    served = gateway.find(body.model)
+    served = await gateway.find(body.model)
     prompt = {"messages": tuple(message.plain() for message in body.messages)}
     newer = body.max_completion_tokens is not None
     requests = engine_requests(

@@ -29,7 +29,7 @@ async def completions(request: Request) -> Response:
     """Continue one prompt or several."""
     gateway: Gateway = request.app.state.gateway
     body = parse(await request.body(), CompletionBody)
-    served = gateway.find(body.model)
+    served = await gateway.find(body.model)
     prompts: list[dict[str, Any]] = [
         {"text": prompt} if isinstance(prompt, str) else {"tokens": tuple(prompt)}
         for prompt in body.prompts

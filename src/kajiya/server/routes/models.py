@@ -21,7 +21,7 @@ async def list_models(request: Request) -> JSONResponse:
 async def get_model(request: Request, model: str) -> JSONResponse:
     """One model."""
     gateway: Gateway = request.app.state.gateway
-    gateway.find(model)
+    gateway.look_up(model)
     return JSONResponse(_card(gateway, model))
 
 
