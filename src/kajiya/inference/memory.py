@@ -16,7 +16,7 @@ from kajiya.inference.protocol import EngineSettings
 
 _MIB = 1024**2
 # A process with an empty model in it, measured: Python and llama.cpp, or Python and PyTorch.
-_PROCESS = {"llamacpp": 70 * _MIB, "rwkv": 450 * _MIB}
+_PROCESS = {"llamacpp": 70 * _MIB, "rwkv": 500 * _MIB}
 # Our engine holds the weights as they are (16 bits on disk) and packed in 8; exact: 32 bits, twice.
 _COPIES = {"int8": 1.5, "fp32": 4.0}
 _NUMBER = 2  # bytes of a key or value in llama.cpp's cache
