@@ -25,13 +25,15 @@ class Result:
     target: float | None
 
 
-def options(description: str | None) -> argparse.Namespace:
-    """`--quick` and `--json FILE`."""
+def options(description: str | None, **numbers: str) -> argparse.Namespace:
+    """`--quick` and `--json FILE`, and by name and help what else is a number, 0 if not given."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="under 45 s, same shape of work")
     parser.add_argument(
         "--json", metavar="FILE", help="write the results as JSON; - is standard output"
     )
+    for name, text in numbers.items():
+        parser.add_argument(f"--{name}", type=float, default=0.0, help=text)
     chosen = parser.parse_args()
     # Both sides run in the environment that our jobs run in; it is read when a process starts.
     environment = Workspace.current().environment()

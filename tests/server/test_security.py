@@ -31,7 +31,7 @@ from kajiya.store.database import Database
 from support.tiny_server import Running
 
 # Nobody knocks at the gate while the routes are looked at.
-APP = create_app(ServerSettings(), {}, cast(Gate, None))
+APP = create_app(ServerSettings(), {}, cast(Gate, None), Workspace(Path("unused")))
 ROUTES = {
     f"{method} {route.path}"
     for route in APP.routes
@@ -151,7 +151,11 @@ async def test_the_strictest_rule_that_fits_decides(database: Database) -> None:
 
 def ask(server: Running, route: str, headers: dict[str, Any]) -> httpx.Response:
     method, path = route.split(" ")
-    return httpx.request(method, server.url + path.replace("{model:path}", "tiny"), headers=headers)
+    return httpx.request(
+        method,
+        server.url + path.replace("{model:path}", "tiny").replace("{adapter:path}", "legal"),
+        headers=headers,
+    )
 
 
 def test_the_key_is_looked_for_in_the_header_only(server: Running) -> None:
@@ -166,7 +170,10 @@ def test_the_key_is_looked_for_in_the_header_only(server: Running) -> None:
 
 def test_health_is_open_and_says_little(server: Running) -> None:
     response = httpx.get(f"{server.url}/health")
-    assert response.json() == {"status": "ok", "engines": {"up": 1, "down": 0}}
+    assert response.json() == {
+        "status": "ok",
+        "engines": {"up": 1, "idle": 0, "starting": 0, "failing": 0},
+    }
 
 
 @pytest.mark.parametrize("path", ["/health", "/v1/models"])

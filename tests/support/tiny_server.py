@@ -1,8 +1,8 @@
 """A real server in a process of its own: `python tiny_server.py FOLDER HOME OPTIONS`.
 
 Prints one line of JSON when it is ready. OPTIONS is JSON with "server" and "engine" settings,
-"wide", the name of a third model, "database", the URL of one for keys and usage, and "clock", a file
-with the seconds by which somebody moved the clock.
+"wide", the name of a third model, "names", artifacts of the workspace to serve instead, "database", the
+URL of one for keys and usage, and "clock", a file with the seconds by which somebody moved the clock.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ def _main(folder: Path, home: Path, options: dict[str, Any]) -> None:
     from kajiya.core.workspace import Workspace
     from kajiya.inference.bundle import ServableModel
     from kajiya.inference.protocol import EngineSettings
+    from kajiya.inference.servable import resolve_servable
     from kajiya.server.serve import serve
     from kajiya.server.settings import ServerSettings
 
@@ -83,9 +84,11 @@ def _main(folder: Path, home: Path, options: dict[str, Any]) -> None:
     # A name as long as this makes every event long: few of them fill the buffers of a connection.
     wide = ServableModel(options.get("wide", "wide"), base.weights, folder, {}, 16384)
     engine = {"threads": 1, "context_length": 16384, **options.get("engine", {})}
+    workspace = Workspace(home)
+    named = [resolve_servable(name, workspace) for name in options.get("names", ())]
     serve(
-        [base, tuned, wide],
-        Workspace(home),
+        named or [base, tuned, wide],
+        workspace,
         ServerSettings.checked({"port": 0, **options.get("server", {})}),
         EngineSettings.checked(engine),
         lambda url, key: print(json.dumps({"url": url, "key": key}), flush=True),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         """Serve models through the OpenAI API on this machine.
 
 Without a name, the model that was tuned last. Give several names to serve several at once; tunings of
-one base share it. Ctrl-C stops the server after running answers are finished.
+one base share it. The first is loaded now, the others when they are first asked for. Ctrl-C stops the server after running answers are finished.
 
 \b
 Examples:
@@ -33,6 +33,7 @@ Examples:
         """このコンピューターで、モデルを OpenAI 互換の API として公開します。
 
 名前を省くと、最後に調整したモデルを使います。名前は複数指定でき、基になるモデルが同じなら共有します。
+最初のモデルはすぐに、ほかのモデルは初めて使われるときに読み込みます。
 Ctrl-C で、生成中の回答を終えてから止まります。
 
 \b
@@ -59,8 +60,35 @@ Examples:
         "RWKV 以外のモデルを vLLM で動かします(別途インストールが必要)。",
     ),
 )
+@click.option(
+    "--idle-minutes",
+    type=click.FloatRange(0),
+    default=30,
+    show_default=True,
+    help=tr(
+        "Unload a model that nobody asked for so long; the next request loads it again. 0: never.",
+        "この時間だれも使わなかったモデルを下ろします。次のリクエストでまた読み込みます。0 なら下ろしません。",
+    ),
+)
+@click.option(
+    "--memory",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help=tr(
+        "MiB for all models: the one that was not used for longest makes room. 0: three quarters of the machine's.",
+        "モデル全体に使うメモリ (MiB)。足りなくなると、最も長く使われていないモデルを下ろします。0 なら本体の 4 分の 3。",
+    ),
+)
 @config_options(EngineSettings)
-def serve(names: tuple[str, ...], port: int, vllm: bool, overrides: dict[str, Any]) -> None:
+def serve(
+    names: tuple[str, ...],
+    port: int,
+    vllm: bool,
+    idle_minutes: float,
+    memory: int,
+    overrides: dict[str, Any],
+) -> None:
     from rich.console import Console
 
     from kajiya.core.workspace import Workspace
@@ -81,7 +109,7 @@ def serve(names: tuple[str, ...], port: int, vllm: bool, overrides: dict[str, An
         run(
             models,
             workspace,
-            ServerSettings(port=port),
+            ServerSettings(port=port, idle_minutes=idle_minutes, memory=memory),
             EngineSettings.checked(overrides),
             announce,
         )

@@ -45,9 +45,7 @@ class Hardware:
 
 def probe(folder: Path) -> Hardware:
     """Look at this machine; `folder` is where disk space will be needed."""
-    memory = psutil.virtual_memory()
-    limit = _container_limit()
-    total = min(memory.total, limit) if limit else memory.total
+    memory, total = psutil.virtual_memory(), total_memory()
     name, flags = _processor()
     place = next(path for path in (folder, *folder.parents) if path.exists())
     return Hardware(
@@ -61,6 +59,12 @@ def probe(folder: Path) -> Hardware:
         bf16="avx512_bf16" in flags or "amx_bf16" in flags or platform.machine() == "arm64",
         gpus=_gpus(),
     )
+
+
+def total_memory() -> int:
+    """Bytes that this machine has, or that its container is given."""
+    total, limit = int(psutil.virtual_memory().total), _container_limit()
+    return min(total, limit) if limit else total
 
 
 def physical_cores() -> int:

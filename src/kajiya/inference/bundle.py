@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,8 @@ class ServableModel:
     llama.cpp, `weights` is a GGUF file and `adapters` maps a name to a LoRA in GGUF; for our RWKV engine,
     `weights` is the model's folder and an adapter the folder with its `state.safetensors`; for vLLM,
     `weights` is the model's folder too and an adapter a LoRA's folder as PEFT writes it.
-    `context_length` is the model's own, in tokens.
+    `context_length` is the model's own, in tokens; `reference` the artifact's name and version, where it
+    is one.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ServableModel:
     adapters: dict[str, Path] = field(default_factory=dict)
     context_length: int = 2048
     engine: EngineName = "llamacpp"
+    reference: str = ""
 
     def mixture(self) -> tuple[tuple[str, float], ...]:
         """The adapters as `GenerateRequest.adapters` wants them: each applied in full."""
@@ -37,10 +39,12 @@ class ServableModel:
 
 @dataclass(frozen=True)
 class RemoteModel:
-    """A model called `name` here that an endpoint elsewhere serves."""
+    """A model called `name` here that an endpoint elsewhere serves: no artifact, and no adapters of ours."""
 
     name: str
     remote: Remote
+    adapters: Mapping[str, Path] = field(default_factory=dict)
+    reference: str = ""
 
     def mixture(self) -> tuple[tuple[str, float], ...]:
         """No adapters of ours."""

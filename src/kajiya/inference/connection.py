@@ -14,6 +14,9 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from kajiya.core.errors import EngineError, KajiyaError
 from kajiya.core.language import tr
@@ -31,6 +34,7 @@ from kajiya.inference.protocol import (
 from kajiya.inference.wire import (
     FROM_WORKER,
     LINE_LIMIT,
+    AddModel,
     Cancel,
     Chunk,
     Embed,
@@ -40,6 +44,7 @@ from kajiya.inference.wire import (
     Generate,
     Load,
     Ready,
+    RemoveAdapter,
 )
 
 _EXIT_SECONDS = 5
@@ -59,7 +64,7 @@ class Connection:
         self.alive = True
         self._numbers = itertools.count(1)
         self._mailboxes: dict[int, _Mailbox] = {}
-        self._embeddings: dict[int, asyncio.Future[Embeddings]] = {}
+        self._answers: dict[int, asyncio.Future[Any]] = {}  # to what is answered at once
 
     @classmethod
     async def open(
@@ -90,7 +95,7 @@ class Connection:
     @property
     def pending(self) -> int:
         """Requests that the worker has not finished."""
-        return len(self._mailboxes) + len(self._embeddings)
+        return len(self._mailboxes) + len(self._answers)
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk]:
         """Answer; closing the generator early frees the slot."""
@@ -113,20 +118,49 @@ class Connection:
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """Embeddings of texts; cancelling frees the slot."""
+        number = next(self._numbers)
+        try:
+            embeddings: Embeddings = await self._asked(number, Embed(id=number, request=request))
+        except asyncio.CancelledError:
+            if self.alive:
+                self._writer.write(Cancel(id=number).line())
+            raise
+        return embeddings
+
+    async def add(self, model: ServableModel) -> None:
+        """Load one more model of this base; running answers go on.
+
+        Raises `FormatError` or `ConflictError` for an adapter that does not fit, `EngineError` for a
+        worker that went away.
+        """
+        number = next(self._numbers)
+        self.capabilities = await self._asked(number, AddModel(id=number, model=model))
+
+    async def remove_adapter(self, name: str) -> None:
+        """Unload an adapter once the answers with it have ended; `EngineError` as `add`."""
+        number = next(self._numbers)
+        self.capabilities = await self._asked(number, RemoveAdapter(id=number, name=name))
+
+    async def _asked(self, number: int, message: Embed | AddModel | RemoveAdapter) -> Any:
+        """The worker's one answer to `message`, or the error that it is."""
         if not self.alive:
             raise await self._ended()
-        number = next(self._numbers)
-        answer: asyncio.Future[Embeddings] = asyncio.get_running_loop().create_future()
-        self._embeddings[number] = answer
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
         try:
-            self._writer.write(Embed(id=number, request=request).line())
+            self._writer.write(message.line())
             with contextlib.suppress(OSError):  # it just ended: `answer` will say so
                 await self._writer.drain()
             return await answer
         finally:
-            del self._embeddings[number]
-            if answer.cancelled() and self.alive:
-                self._writer.write(Cancel(id=number).line())
+            del self._answers[number]
+
+    def memory(self) -> int:
+        """Bytes that the worker has in memory, 0 when it is gone."""
+        try:
+            found: int = psutil.Process(self.process.pid).memory_info().rss
+        except psutil.Error:
+            return 0
+        return found
 
     async def close(self) -> None:
         """End the process, whatever it is doing, and wait for it."""
@@ -143,28 +177,17 @@ class Connection:
             while message := await self._receive():
                 if isinstance(message, Chunk):
                     self._deliver(message)
-                elif isinstance(message, Embedded) and message.id in self._embeddings:
-                    self._settle(message.id, message.embeddings)
                 elif isinstance(message, Failed) and message.id in self._mailboxes:
                     self._mailboxes.pop(message.id).fail(message.error())
-                elif isinstance(message, Failed) and message.id in self._embeddings:
-                    self._settle(message.id, message.error())
+                elif message.id in self._answers:
+                    _settle(self._answers[message.id], message)
         self.alive = False
         error = await self._ended()
         for mailbox in self._mailboxes.values():
             mailbox.fail(error)
         self._mailboxes.clear()
-        for number in self._embeddings:
-            self._settle(number, error)
-
-    def _settle(self, number: int, result: Embeddings | KajiyaError) -> None:
-        answer = self._embeddings[number]
-        if answer.done():
-            return  # cancelled while this was on its way
-        if isinstance(result, KajiyaError):
-            answer.set_exception(result)
-        else:
-            answer.set_result(result)
+        for answer in self._answers.values():
+            _settle(answer, error)
 
     def _deliver(self, message: Chunk) -> None:
         mailbox = self._mailboxes.get(message.id)
@@ -193,6 +216,18 @@ class Connection:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _settle(answer: asyncio.Future[Any], message: Embedded | Ready | Failed | KajiyaError) -> None:
+    """Give a question its answer, unless nobody waits for that any more."""
+    if answer.done():
+        return
+    if isinstance(message, Failed | KajiyaError):
+        answer.set_exception(message.error() if isinstance(message, Failed) else message)
+    else:
+        answer.set_result(
+            message.embeddings if isinstance(message, Embedded) else message.capabilities
+        )
 
 
 class _Mailbox:

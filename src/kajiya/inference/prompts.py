@@ -17,6 +17,10 @@ class Prompts:
     def __init__(self, models: Sequence[ServableModel]) -> None:
         self._tokenizers = {model.name: ChatTokenizer.load(model.folder) for model in models}
 
+    def add(self, model: ServableModel) -> None:
+        """Take prompts for one more model."""
+        self._tokenizers[model.name] = ChatTokenizer.load(model.folder)
+
     def tokenizer(self, model: str) -> ChatTokenizer:
         """The one of `model`; `RequestError` for a model that is not there."""
         if model not in self._tokenizers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,6 +20,8 @@ from kajiya.tokenizer.messages import Message
 FinishReason = Literal["stop", "length"]
 ConstraintKind = Literal["json_schema", "regex", "choice", "grammar"]
 MAX_TOP_LOGPROBS = 20
+# Not loaded because nobody asks, or broken down: the next request starts either, the latter after a pause.
+EngineState = Literal["up", "idle", "starting", "failing"]
 
 
 class RequestError(KajiyaError):
@@ -178,7 +180,8 @@ class Capabilities(_Value):
     `mixes`: whether a request may name several adapters and weigh them; without it, one in full.
     `logprobs`: whether it tells the probabilities of its tokens.
     `embedding_tokens` is how long a text may be of which it makes an embedding; 0 means it makes none.
-    A request for anything that is not listed is refused with `RequestError`.
+    With `takes_adapters`, adapters come and go while it runs. A request for anything that is not listed is
+    refused with `RequestError`.
     """
 
     context_length: int
@@ -186,6 +189,7 @@ class Capabilities(_Value):
     adapters: tuple[str, ...] = ()
     mixes: bool = True
     constraints: tuple[ConstraintKind, ...] = ()
+    takes_adapters: bool = False
     states: bool = False
     logprobs: bool = False
     embedding_tokens: int = 0
@@ -284,6 +288,20 @@ class LocalEngine(Protocol):
         """
 
 
+@runtime_checkable
+class TakesAdapters(Protocol):
+    """A local engine whose adapters come and go while it answers."""
+
+    def add_adapter(self, name: str, path: Path) -> None:
+        """Load one more, under a name that is free; running answers go on.
+
+        Raises `FormatError` or `ConflictError` for one that does not fit.
+        """
+
+    def remove_adapter(self, name: str) -> None:
+        """Give its memory back. New requests for it are refused at once; waits for those there are."""
+
+
 def unknown_adapter(name: str) -> RequestError:
     """The error for an adapter that is not loaded."""
     return RequestError(
@@ -317,20 +335,27 @@ def room_after(tokens: Sequence[int], context_length: int) -> int:
 class Engine(Protocol):
     """Something that answers requests for one or more models."""
 
-    async def start(self) -> None:
-        """Load, or reach, what is to answer; `EngineError` tells why that failed."""
-
     @property
     def capabilities(self) -> Capabilities:
-        """What is loaded; only after `start`."""
+        """What is loaded, or was when it last ran; only after `start`."""
 
     @property
     def available(self) -> bool:
         """Whether it is up now; one that is not may come back at the next request."""
 
     @property
+    def state(self) -> EngineState:
+        """Whether it is up, and why not."""
+
+    @property
     def pending(self) -> int:
         """Requests being answered or waiting for a slot."""
+
+    async def start(self) -> None:
+        """See to it that `capabilities` are known; does nothing where they are.
+
+        Raises `EngineError` for an engine that does not start, `BusyError` if too many wait for it.
+        """
 
     def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk]:
         """Answer; closing the generator early cancels and frees the slot.

@@ -22,6 +22,7 @@ from kajiya.inference.protocol import (
     ConstraintKind,
     Embeddings,
     EmbedRequest,
+    EngineState,
     GenerateChunk,
     GenerateRequest,
     room_after,
@@ -61,6 +62,11 @@ class RemoteEngine:
     @property
     def available(self) -> bool:
         return self._reached
+
+    @property
+    def state(self) -> EngineState:
+        """See `Engine.state`."""
+        return "up" if self._reached else "failing" if self._capabilities else "idle"
 
     @property
     def pending(self) -> int:

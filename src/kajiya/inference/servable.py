@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from kajiya.core.errors import FormatError
@@ -40,7 +41,8 @@ def resolve_servable(reference: str, workspace: Workspace, *, vllm: bool = False
     name = artifact.reference if asked else artifact.name
     base = base_of(artifact, workspace)
     engine: EngineName = "vllm" if vllm and engine_of(base) == "llamacpp" else engine_of(base)
-    return servable(name, base, adapters, workspace, engine)
+    model = servable(name, base, adapters, workspace, engine)
+    return replace(model, reference=artifact.reference)
 
 
 def servable(

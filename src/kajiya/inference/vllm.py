@@ -17,10 +17,12 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, get_args
+
+import psutil
 
 from kajiya.core.errors import EngineError, KajiyaError
 from kajiya.core.language import tr
@@ -61,41 +63,14 @@ _LONGEST_REASON = 1000
 
 
 class VllmEngine(RestartingEngine["VllmServer"]):
-    """An `Engine` that vLLM is. `adapters` can be added and removed while it runs."""
+    """An `Engine` that vLLM is."""
 
-    def __init__(
-        self,
-        models: Sequence[ServableModel],
-        settings: EngineSettings | None = None,
-        *,
-        log: Path,
-        max_pending: int | None = None,
-    ) -> None:
-        super().__init__(models, settings, log=log, max_pending=max_pending)
-        self._adapters = {name: path for model in models for name, path in model.adapters.items()}
-
-    async def load_adapter(self, name: str, folder: Path) -> None:
-        """Have requests name the LoRA in `folder` (PEFT's layout), also after a restart."""
-        server = await self._connected()
-        await server.load(name, folder)
-        self._adapters[name] = folder
-        self._capabilities = server.capabilities
-
-    async def unload_adapter(self, name: str) -> None:
-        """Forget an adapter; `RequestError` if there is none of this name."""
-        if name not in self._adapters:
-            raise unknown_adapter(name)
-        server = await self._connected()
-        del self._adapters[name]
-        await server.unload(name)
-        self._capabilities = server.capabilities
+    async def _life(self, models: tuple[ServableModel, ...]) -> VllmServer:
+        return await VllmServer.open(models, self._settings, self._log)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """Not offered: see `Engine.embed`."""
         raise no_embeddings(request.model)
-
-    async def _open(self) -> VllmServer:
-        return await VllmServer.open(self._models, self._adapters, self._settings, self._log)
 
 
 class VllmServer:
@@ -127,11 +102,11 @@ class VllmServer:
     async def open(
         cls,
         models: Sequence[ServableModel],
-        adapters: Mapping[str, Path],
         settings: EngineSettings,
         log: Path,
     ) -> VllmServer:
         """Start it and wait until base and adapters are loaded; `EngineError` tells why it could not."""
+        adapters = {name: path for model in models for name, path in model.adapters.items()}
         prompts = await asyncio.to_thread(Prompts, models)
         length = min(settings.context_length, *(model.context_length for model in models))
         command = [find_vllm(), *options(models[0].weights, adapters, settings, length)]
@@ -141,12 +116,13 @@ class VllmServer:
             context_length=length,
             slots=settings.slots,
             mixes=False,
+            takes_adapters=True,
             constraints=get_args(ConstraintKind),
         )
         try:
             await self._healthy()
             for name, folder in adapters.items():
-                await self.load(name, folder)
+                await self._load(name, folder)
         except BaseException:
             await self.close()
             raise
@@ -169,8 +145,14 @@ class VllmServer:
         finally:
             self.pending -= 1
 
-    async def load(self, name: str, folder: Path) -> None:
-        """Have vLLM load a LoRA; `EngineError` with its words if it does not."""
+    async def add(self, model: ServableModel) -> None:
+        """See `Life.add`; raises `EngineError` with vLLM's words for a LoRA that it does not load."""
+        await asyncio.to_thread(self._prompts.add, model)
+        for name, folder in model.adapters.items():
+            if name not in self.capabilities.adapters:
+                await self._load(name, folder)
+
+    async def _load(self, name: str, folder: Path) -> None:
         body = {"lora_name": name, "lora_path": str(folder)}
         try:
             await self._endpoint.post("load_lora_adapter", body)
@@ -185,10 +167,20 @@ class VllmServer:
             ) from None
         self._offer(*self.capabilities.adapters, name)
 
-    async def unload(self, name: str) -> None:
-        """Have vLLM forget a LoRA."""
-        self._offer(*(other for other in self.capabilities.adapters if other != name))
-        await self._endpoint.post("unload_lora_adapter", {"lora_name": name})
+    async def remove_adapter(self, name: str) -> None:
+        """See `Life.remove_adapter`."""
+        if name in self.capabilities.adapters:
+            self._offer(*(other for other in self.capabilities.adapters if other != name))
+            await self._endpoint.post("unload_lora_adapter", {"lora_name": name})
+
+    def memory(self) -> int:
+        """See `Life.memory`; what is on a GPU does not count."""
+        try:
+            process = psutil.Process(self.process.pid)
+            family = [process, *process.children(recursive=True)]
+            return sum(int(member.memory_info().rss) for member in family)
+        except psutil.Error:
+            return 0
 
     async def close(self) -> None:
         """End all of its processes and wait for them."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from kajiya.core.errors import EngineError, KajiyaError
+from kajiya.core.errors import ConflictError, EngineError, FormatError, KajiyaError
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.protocol import (
     Capabilities,
@@ -22,6 +22,8 @@ from kajiya.inference.protocol import (
 
 # Longer than any prompt that a gateway lets through, even with every character escaped.
 LINE_LIMIT = 64 * 1024**2
+# What the other side raises as what it is; anything else is the engine's failure.
+_KINDS = (RequestError, ContextLengthError, ConstraintError, FormatError, ConflictError)
 
 
 class _Message(BaseModel):
@@ -63,10 +65,27 @@ class Cancel(_Message):
     id: int
 
 
+class AddModel(_Message):
+    """To the worker: load one more model of the same base, and call that `id`."""
+
+    type: Literal["add"] = "add"
+    id: int
+    model: ServableModel
+
+
+class RemoveAdapter(_Message):
+    """To the worker: unload an adapter when nobody needs it any more, and call that `id`."""
+
+    type: Literal["remove"] = "remove"
+    id: int
+    name: str
+
+
 class Ready(_Message):
-    """From the worker: the models are loaded."""
+    """From the worker: the models are loaded; with an id, that change is made."""
 
     type: Literal["ready"] = "ready"
+    id: int | None = None
     capabilities: Capabilities
 
 
@@ -87,7 +106,7 @@ class Embedded(_Message):
 
 
 class Failed(_Message):
-    """From the worker: answer `id` failed; without an id, loading did."""
+    """From the worker: answer or change `id` failed; without an id, loading did."""
 
     type: Literal["failed"] = "failed"
     id: int | None
@@ -102,14 +121,13 @@ class Failed(_Message):
 
     def error(self) -> KajiyaError:
         """The error to raise on this side."""
-        kind = next(
-            (k for k in (RequestError, ContextLengthError, ConstraintError) if k.code == self.code),
-            EngineError,
-        )
+        kind = next((k for k in _KINDS if k.code == self.code), EngineError)
         return kind(self.message, where=self.where, fix=self.fix)
 
 
-ToWorker = Annotated[Load | Generate | Embed | Cancel, Field(discriminator="type")]
+ToWorker = Annotated[
+    Load | Generate | Embed | Cancel | AddModel | RemoveAdapter, Field(discriminator="type")
+]
 FromWorker = Annotated[Ready | Chunk | Embedded | Failed, Field(discriminator="type")]
 TO_WORKER: TypeAdapter[ToWorker] = TypeAdapter(ToWorker)
 FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(FromWorker)

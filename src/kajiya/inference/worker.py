@@ -14,8 +14,10 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 from kajiya.core.errors import EngineError, KajiyaError
 from kajiya.core.language import tr
@@ -29,12 +31,14 @@ from kajiya.inference.protocol import (
     GenerateRequest,
     LocalEngine,
     RequestError,
+    TakesAdapters,
     Usage,
     room_after,
 )
 from kajiya.inference.wire import (
     LINE_LIMIT,
     TO_WORKER,
+    AddModel,
     Cancel,
     Chunk,
     Embed,
@@ -44,6 +48,7 @@ from kajiya.inference.wire import (
     Generate,
     Load,
     Ready,
+    RemoveAdapter,
     ToWorker,
 )
 from kajiya.tokenizer.chat import ChatTokenizer
@@ -55,6 +60,20 @@ class Loaded:
     def __init__(self, models: Sequence[ServableModel], settings: EngineSettings) -> None:
         self.prompts = Prompts(models)
         self.engine = _engine(models, settings, self.prompts.tokenizer(models[0].name))
+
+    def add(self, model: ServableModel) -> None:
+        """Load one more model of this base."""
+        assert isinstance(self.engine, TakesAdapters)
+        for name, path in model.adapters.items():
+            if name not in self.engine.capabilities.adapters:
+                self.engine.add_adapter(name, path)
+        self.prompts.add(model)
+
+    def remove_adapter(self, name: str) -> None:
+        """Unload an adapter, when the last answer with it has ended."""
+        assert isinstance(self.engine, TakesAdapters)
+        if name in self.engine.capabilities.adapters:
+            self.engine.remove_adapter(name)
 
 
 def _engine(
@@ -118,11 +137,30 @@ class Worker:
     def _handle(self, message: ToWorker) -> None:
         if isinstance(message, Generate | Embed):
             self._cancelled[message.id] = threading.Event()
-            task = asyncio.create_task(self._answer(message))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._answer(message))
         elif isinstance(message, Cancel) and message.id in self._cancelled:
             self._cancelled[message.id].set()
+        elif isinstance(message, AddModel):
+            self._begin(self._change(message.id, partial(self._loaded.add, message.model)))
+        elif isinstance(message, RemoveAdapter):
+            self._begin(
+                self._change(message.id, partial(self._loaded.remove_adapter, message.name))
+            )
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _change(self, id: int, change: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(change)
+            self._send(Ready(id=id, capabilities=self._loaded.engine.capabilities))
+        except KajiyaError as error:
+            self._send(Failed.of(error, id))
+        except Exception:
+            traceback.print_exc()
+            self._send(Failed.of(_internal_error(), id))
 
     async def _answer(self, message: Generate | Embed) -> None:
         id = message.id
@@ -135,7 +173,7 @@ class Worker:
             self._send(Failed.of(error, id))
         except Exception:
             traceback.print_exc()
-            self._send(Failed.of(EngineError(tr("an internal error", "内部エラー")), id))
+            self._send(Failed.of(_internal_error(), id))
         finally:
             del self._cancelled[id]
         if not self._loaded.engine.alive:
@@ -175,6 +213,10 @@ class Worker:
 
         if not cancelled.is_set():
             self._loaded.engine.complete(tokens, request, on_chunk)
+
+
+def _internal_error() -> EngineError:
+    return EngineError(tr("an internal error", "内部エラー"))
 
 
 async def _serve(descriptor: int) -> None:

@@ -12,12 +12,28 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from kajiya.core.errors import EngineError, KajiyaError
+from kajiya.core.errors import (
+    ConfigError,
+    ConflictError,
+    EngineError,
+    FormatError,
+    KajiyaError,
+    NotFoundError,
+    ResourceError,
+)
 from kajiya.core.language import tr
 from kajiya.inference.protocol import BusyError, ConstraintError, ContextLengthError, RequestError
 
 # A short answer on a laptop takes about this long.
 _RETRY_SECONDS = 5
+# What is wrong with a thing that was named, and not with the server.
+_KNOWN = {
+    ConfigError: (400, "invalid_value"),
+    FormatError: (400, "invalid_file"),
+    NotFoundError: (404, "not_found"),
+    ConflictError: (409, "conflict"),
+    ResourceError: (503, "insufficient_memory"),
+}
 log = logging.getLogger("kajiya.server")
 
 
@@ -92,6 +108,10 @@ def as_api_error(error: Exception) -> ApiError:
                 "いまはこのサーバーのデータベースを使えません",
             )
         )
+    if isinstance(error, KajiyaError) and type(error) in _KNOWN:
+        status, code = _KNOWN[type(error)]
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        return ApiError(status, _sentence(error), type=kind, code=code)
     if isinstance(error, HTTPException):
         return ApiError(error.status_code, str(error.detail), headers=error.headers)
     log.error("unexpected error", exc_info=error)

@@ -20,14 +20,16 @@ from kajiya.server import replies
 from kajiya.server.bodies import CompletionBody
 from kajiya.server.chat_body import ChatBody
 from kajiya.server.responses_body import ResponsesBody
+from kajiya.server.routes.adapters import AddBody
 from kajiya.server.routes.embeddings import EmbeddingsBody
 from kajiya.server.security import RULES, Access
 
 _BODIES: dict[str, type] = {
-    "/v1/chat/completions": ChatBody,
-    "/v1/completions": CompletionBody,
-    "/v1/responses": ResponsesBody,
-    "/v1/embeddings": EmbeddingsBody,
+    "POST /v1/adapters": AddBody,
+    "POST /v1/chat/completions": ChatBody,
+    "POST /v1/completions": CompletionBody,
+    "POST /v1/responses": ResponsesBody,
+    "POST /v1/embeddings": EmbeddingsBody,
 }
 _REPLIES: dict[str, type] = {
     "/health": replies.Health,
@@ -52,13 +54,14 @@ def document(app: FastAPI) -> dict[str, Any]:
     made = get_openapi(title="Kajiya", version=__version__, routes=app.routes)
     places, schemas = _schemas()
     for path, methods in made["paths"].items():
-        for operation in methods.values():
+        for method, operation in methods.items():
+            route = f"{method.upper()} {path}"
             operation.pop("requestBody", None)
-            if path in _BODIES:
-                content = {"application/json": {"schema": places[_BODIES[path]]}}
+            if route in _BODIES:
+                content = {"application/json": {"schema": places[_BODIES[route]]}}
                 operation["requestBody"] = {"required": True, "content": content}
             operation["responses"] = _responses(path, operation["responses"], places)
-            if _is_open(path):
+            if _is_open(route):
                 operation["security"] = []
     made["components"] = {
         "schemas": schemas,
@@ -79,7 +82,7 @@ def _schemas() -> tuple[dict[type, Any], dict[str, Any]]:
 
 
 def _responses(path: str, given: dict[str, Any], places: dict[type, Any]) -> dict[str, Any]:
-    content = given["200"].get("content", {})
+    content = next(iter(given.values())).get("content", {})
     if path in _REPLIES:
         content = {"application/json": {"schema": places[_REPLIES[path]]}}
     if path in _STREAMING:
@@ -93,9 +96,9 @@ def _responses(path: str, given: dict[str, Any], places: dict[type, Any]) -> dic
     }
 
 
-def _is_open(path: str) -> bool:
+def _is_open(route: str) -> bool:
     return any(
-        access is Access.OPEN and rule.replace(":path", "") == path
+        access is Access.OPEN and rule.replace(":path", "") == route
         for rule, access in RULES.items()
     )
 

@@ -37,7 +37,7 @@ def engine_requests(
     )
     common = {
         "model": served.model.name,
-        "adapters": served.model.mixture(),
+        "adapters": served.mixture,
         "max_tokens": max_tokens,
         "stop": body.stops,
         "logit_bias": body.biases,

@@ -47,6 +47,11 @@ RULES = {
     "POST /v1/embeddings": Access.KEY,
     "GET /openapi.json": Access.OPEN,
     "GET /docs": Access.OPEN,
+    "GET /metrics": Access.ADMINISTRATOR,
+    "GET /v1/adapters": Access.ADMINISTRATOR,
+    "POST /v1/adapters": Access.ADMINISTRATOR,
+    "GET /v1/adapters/{adapter:path}": Access.ADMINISTRATOR,
+    "DELETE /v1/adapters/{adapter:path}": Access.ADMINISTRATOR,
 }
 
 

@@ -11,19 +11,24 @@ from contextlib import suppress
 import uvicorn
 
 from kajiya.core.errors import ConflictError
+from kajiya.core.hardware import total_memory
 from kajiya.core.language import tr
 from kajiya.core.workspace import Workspace
 from kajiya.inference.bundle import Model, group_by_base
+from kajiya.inference.client import RestartingEngine
 from kajiya.inference.engines import engine_for
+from kajiya.inference.memory import too_large
+from kajiya.inference.pool import EnginePool
 from kajiya.inference.protocol import EngineSettings
 from kajiya.server.access.gate import Gate
 from kajiya.server.app import create_app
 from kajiya.server.gateway import ServedModel
 from kajiya.server.keys import load_or_make_key
 from kajiya.server.security import check_loopback
-from kajiya.server.settings import ServerSettings
+from kajiya.server.settings import MIB, ServerSettings
+from kajiya.server.stopping import DrainingServer
 
-_STOP_SECONDS = 5.0
+_CUT_SECONDS = 1  # between telling the last answers that time is up, and closing their connections
 
 
 def serve(
@@ -33,11 +38,13 @@ def serve(
     engine_settings: EngineSettings | None = None,
     on_ready: Callable[[str, str], None] = lambda url, key: None,
 ) -> None:
-    """Load `models`, serve them until interrupted, then let running answers finish for a while.
+    """Serve `models` until interrupted, then let running answers finish for a while.
 
-    `on_ready` is given the address and the key once everything is loaded. Raises `ConflictError` for
-    a busy port or a name given twice, `ConfigError` for an address that is not loopback or a key
-    file that cannot be used, `EngineError` for a model that does not load.
+    The first is loaded at once, the others when they are first asked for. `on_ready` is given the
+    address and the key when the first answers. Raises `ConflictError` for a busy port or a name given
+    twice, `ConfigError` for an address that is not loopback or a key file that cannot be used,
+    `ResourceError` for a model that takes more memory than is allowed, `EngineError` if the first does
+    not load.
     """
     service = _Service(
         models, workspace, settings or ServerSettings(), engine_settings or EngineSettings()
@@ -68,8 +75,8 @@ class _Service:
         self._settings = settings
         self._workspace = workspace
         self._gate: Gate | None = None
-        self._key = load_or_make_key(workspace)
-        self._socket = listen(settings.host, settings.port)
+        budget = settings.memory * MIB or total_memory() * 3 // 4
+        self._pool = EnginePool(budget)
         self._engines = [
             (
                 group,
@@ -78,54 +85,52 @@ class _Service:
                     engine_settings,
                     log=workspace.home / "logs" / f"engine-{number}.log",
                     max_pending=settings.max_pending,
+                    admit=self._pool.admit,
                 ),
             )
             for number, group in enumerate(group_by_base(models))
         ]
+        for group, engine in self._engines:
+            if isinstance(engine, RestartingEngine):
+                if engine.needs > budget:
+                    raise too_large(engine.needs, budget, group[0].name)
+                self._pool.add(engine)
+        self._key = load_or_make_key(workspace)
+        self._socket = listen(settings.host, settings.port)
 
     async def run(self, on_ready: Callable[[str, str], None]) -> None:
         self._gate = Gate.open(self._key, self._workspace)
-        served: dict[str, ServedModel] = {}
-        for group, engine in self._engines:
-            await engine.start()
-            served |= {model.name: ServedModel(model, engine) for model in group}
-        app = create_app(self._settings, served, self._gate)
-        server = _Server(
-            self._gate,
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=self._settings.drain_seconds,
-            ),
+        await self._engines[0][1].start()
+        served = {
+            model.name: ServedModel(model, engine)
+            for group, engine in self._engines
+            for model in group
+        }
+        app = create_app(self._settings, served, self._gate, self._workspace)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=_CUT_SECONDS,
         )
+        server = DrainingServer(config, app.state.gateway, self._settings.drain_seconds)
+        idle = asyncio.create_task(self._pool.unload_idle(self._settings.idle_minutes * 60))
         host, port = self._socket.getsockname()[:2]
         on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}", self._key)
-        await server.serve(sockets=[self._socket])
+        try:
+            await server.serve(sockets=[self._socket])
+        finally:
+            idle.cancel()
 
     async def close(self) -> None:
         self._socket.close()
         await asyncio.gather(*(engine.close() for _, engine in self._engines))
         if self._gate:
             self._gate.close()
-
-
-class _Server(uvicorn.Server):
-    """Writes down what was used before uvicorn passes on the signal that ends the process."""
-
-    def __init__(self, gate: Gate, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._gate = gate
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        if self.server_state.tasks:  # told to stop, but they have not come to it yet
-            await asyncio.wait(self.server_state.tasks, timeout=_STOP_SECONDS)
-        await asyncio.to_thread(self._gate.close)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -34,6 +34,26 @@ class ServerSettings(Config):
         ),
         ge=1,
     )
+    idle_minutes: float = option(
+        30,
+        en="Minutes until an unused model is unloaded",
+        ja="使われないモデルを下ろすまでの分数",
+        help=(
+            "The next request loads it again. 0: never.",
+            "次のリクエストでまた読み込みます。0 なら下ろしません。",
+        ),
+        ge=0,
+    )
+    memory: int = option(
+        0,
+        en="Memory for models, MiB",
+        ja="モデルに使うメモリ MiB",
+        help=(
+            "When a model needs room, the one that was not used for longest is unloaded. 0: three quarters of this machine's memory.",
+            "足りなくなると、最も長く使われていないモデルを下ろします。0 ならこのコンピューターのメモリの 4 分の 3。",
+        ),
+        ge=0,
+    )
     max_body_bytes: int = option(
         8 * MIB, en="Largest request", ja="リクエストの最大サイズ", ge=1024
     )

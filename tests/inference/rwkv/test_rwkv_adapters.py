@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from test_rwkv_engine import as_text, prompts
 from transformers import AutoModelForCausalLM
 
 from kajiya.core.errors import ConflictError, FormatError
+from kajiya.inference.protocol import GenerateChunk, RequestError
 from kajiya.inference.rwkv.engine import RwkvEngine
 from kajiya.models.recurrent.tuned import (
     TunedState,
@@ -22,7 +25,8 @@ from kajiya.models.recurrent.tuned import (
     weights_sha256,
     write_into,
 )
-from support.engine_answers import ask, ask_together
+from support.engine_answers import ask, ask_together, wish
+from support.waiting import wait_until
 
 
 def load(folder: Path) -> Any:
@@ -122,6 +126,61 @@ def test_every_request_has_its_own(
     # torch's products round differently for batches of other sizes; ours do not.
     same = sum(a == b for a, b in zip(alone, together, strict=True))
     assert same >= (15 if many else 20)
+
+
+def test_adapters_come_and_go_between_the_steps_of_others(
+    make_engine: Any, engine: RwkvEngine, states: dict[str, Path], loras: dict[str, Path]
+) -> None:
+    changing = make_engine({"tone": loras["tone"]}, prefix_cache=16)
+    mixture = (("legal", 0.3), ("tone", 0.7))
+    wishes = [
+        (prompt, {"adapters": (("tone", 1.0),) if i % 2 else (), "max_tokens": 60})
+        for i, prompt in enumerate(prompts(6))
+    ]
+    expected = [ask(engine, prompt, **options) for prompt, options in wishes]
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(3):
+            running = pool.submit(ask_together, changing, wishes)
+            changing.add_adapter("legal", loras["legal"])
+            changing.add_adapter("calm", states["calm"])
+            for prompt in prompts(3):
+                own = {"adapters": (*mixture, ("calm", 0.5))}
+                assert ask(changing, prompt, **own) == ask(engine, prompt, **own)
+            changing.remove_adapter("calm")
+            changing.remove_adapter("legal")
+            with pytest.raises(RequestError, match="legal"):
+                ask(changing, prompts(1)[0], adapters=mixture)
+            assert running.result() == expected
+    assert changing.capabilities.adapters == ("tone",)
+
+
+def test_an_adapter_in_use_is_removed_when_its_last_answer_ends(
+    make_engine: Any, engine: RwkvEngine, loras: dict[str, Path]
+) -> None:
+    changing = make_engine(loras)
+    (prompt,) = prompts(1)
+    begun, go_on = threading.Event(), threading.Event()
+    written: list[str] = []
+
+    def take(chunk: GenerateChunk) -> bool:
+        written.append(chunk.text)
+        if chunk.text:
+            begun.set()
+            go_on.wait(30)
+        return False
+
+    own = {"adapters": (("legal", 1.0),), "max_tokens": 30}
+    with ThreadPoolExecutor(2) as pool:
+        answer = pool.submit(changing.complete, prompt, wish(**own), take)
+        assert begun.wait(30)
+        removal = pool.submit(changing.remove_adapter, "legal")
+        wait_until(lambda: "legal" not in changing.capabilities.adapters)
+        go_on.set()
+        answer.result()
+        removal.result()
+    assert "".join(written) == ask(engine, prompt, **own)
+    with pytest.raises(RequestError, match="legal"):
+        ask(changing, prompt, **own)
 
 
 def test_adapters_that_do_not_fit(

@@ -92,14 +92,17 @@ class Rows(NamedTuple):
     last: Any
 
     @classmethod
-    def of(cls, turns: Sequence[Turn]) -> Self:
-        """The rows of all `turns`; a turn that does not reach the end of its prompt wants no token."""
+    def of(cls, turns: Sequence[Turn], shares: Any) -> Self:
+        """The rows of all `turns`, each with `shares` `[turns, adapters]`.
+
+        A turn that does not reach the end of its prompt wants no token.
+        """
         counts = [len(turn.tokens) for turn in turns]
         ends = np.cumsum(counts) - 1
         wanted = [turn.member.wants_token(len(turn.tokens)) for turn in turns]
         return cls(
             tokens=np.array([token for turn in turns for token in turn.tokens], np.int64),
             slots=np.repeat(np.array([turn.member.slot for turn in turns], np.int64), counts),
-            shares=np.repeat(np.stack([turn.member.shares for turn in turns]), counts, axis=0),
+            shares=np.repeat(shares, counts, axis=0),
             last=ends[np.array(wanted, bool)],
         )

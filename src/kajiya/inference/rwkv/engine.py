@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kajiya.core.errors import EngineError, KajiyaError
+from kajiya.core.errors import EngineError, FormatError, KajiyaError
 from kajiya.core.hardware import physical_cores
 from kajiya.core.language import tr
 from kajiya.inference.constraint import KINDS, Constraints
@@ -86,11 +87,15 @@ class RwkvEngine:
             constraints=KINDS,
             states=True,
             logprobs=True,
+            takes_adapters=True,
         )
         self._states = States(
             settings.slots, config.num_hidden_layers, config.hidden_size, config.head_size
         )
         self._team = Team(threads)
+        self._parts: Parts | None = None
+        self._changing = threading.Lock()  # one adapter comes or goes at a time
+        self._names = threading.Lock()  # a request with an adapter is in the queue before it can go
         self._stepper = self._best_stepper(settings)
         self._cache = PrefixCache(settings.prefix_cache * _MIB)
         self._scheduler = Scheduler(settings.slots)
@@ -131,8 +136,12 @@ class RwkvEngine:
             return False
 
         pending = self._pending(tokens, request, before, hold_last if request.save else on_chunk)
-        if not self._scheduler.add(pending):
-            raise EngineError(tr("the engine has ended", "エンジンは停止しています"))
+        with self._names:
+            mixed = self._initial.mixed(request.adapters)  # which also tells what is not loaded
+            pending.initial = before.state if before else mixed
+            accepted = self._scheduler.add(pending)
+        if not accepted:
+            raise _ended()
         pending.ended.wait()
         if pending.error is not None:
             raise pending.error
@@ -166,14 +175,12 @@ class RwkvEngine:
         return Pending(
             prompt=prompt,
             mixture=request.adapters,
-            shares=self._loras.shares(request.adapters),
             room=min(request.max_tokens or room, room),
             stop_ids=self._tokenizer.stop_ids,
             sampler=Sampler(request),
             writer=TextWriter(self._vocabulary.pieces, [*request.stop, *ends]),
             on_chunk=on_chunk,
             reuse=request.reuse_prompt and before is None,
-            initial=before.state if before else self._initial.mixed(request.adapters),
             matcher=None if constraint is None else self._constraints.open(constraint),
             log=None if request.logprobs is None else TokenLog(self._vocabulary, request.logprobs),
             carried=len(carried),
@@ -189,6 +196,47 @@ class RwkvEngine:
     def embed(self, tokens: Sequence[int]) -> tuple[float, ...]:
         """Not offered: what is left of a text in a state was never trained to be compared."""
         raise RequestError(tr("RWKV makes no embeddings", "RWKV では埋め込みを作れません"))
+
+    def add_adapter(self, name: str, path: Path) -> None:
+        """See `TakesAdapters.add_adapter`."""
+        with self._changing:
+            loras = self._loras.added(name, path)
+            if loras.names and self._parts is None:
+                raise _no_lora(name)
+            self._initial.add(name, path)
+            self._between_steps(partial(self._exchange, loras))
+            self._set_adapters((*self.capabilities.adapters, name))
+
+    def remove_adapter(self, name: str) -> None:
+        """See `TakesAdapters.remove_adapter`."""
+        with self._changing:
+            kept = tuple(own for own in self.capabilities.adapters if own != name)
+            self._set_adapters(kept)
+            with self._names:  # from here on nobody can ask for it
+                self._initial.remove(name)
+            self._between_steps(partial(self._drop, name))
+
+    def _between_steps(self, change: Callable[[], bool]) -> None:
+        try:
+            self._scheduler.ask(change).result()
+        except CancelledError:
+            raise _ended() from None
+
+    def _exchange(self, loras: LoraAdapters) -> bool:
+        self._loras = loras
+        if self._parts is not None:
+            self._parts.loras = loras.loras
+        return True
+
+    def _drop(self, name: str) -> bool:
+        """Forget what is left of an adapter, unless somebody still answers with it."""
+        if self._scheduler.uses(name):
+            return False
+        self._cache.forget(name)
+        return self._exchange(self._loras.removed(name))
+
+    def _set_adapters(self, names: tuple[str, ...]) -> None:
+        self.capabilities = self.capabilities.model_copy(update={"adapters": names})
 
     def _check(self, tokens: Sequence[int]) -> None:
         size = self._model.config.vocab_size
@@ -207,22 +255,13 @@ class RwkvEngine:
         fits = config.hidden_size % LANES == config.intermediate_size % LANES == 0
         if config.model_type != "rwkv7" or not fits:
             if self._loras.names:
-                raise EngineError(
-                    tr(
-                        "LoRA is served for RWKV-7 only",
-                        "LoRA を使えるのは RWKV-7 だけです",
-                    ),
-                    where=self._loras.names[0],
-                    fix=tr(
-                        "merge it into the base with `kajiya models export`",
-                        "`kajiya models export` で基のモデルに統合してください",
-                    ),
-                )
+                raise _no_lora(self._loras.names[0])
             return TorchStepper(self._model, self._states)
         exact = settings.weights == "fp32"
         weights = pack(self._model, _BITS[settings.weights])
         memory = allocate(weights, rounded(settings.slots + PIECE), settings.slots)
         parts = Parts(weights, self._loras.loras, memory, self._states, self._team)
+        self._parts = parts
         few = CompiledStepper(parts)
         if exact:
             return few
@@ -231,6 +270,7 @@ class RwkvEngine:
     def _run(self) -> None:
         try:
             while self._scheduler.wait():
+                self._scheduler.change()
                 for pending in self._scheduler.admit():
                     self._alone(pending, partial(self._begin, pending))
                 for member in self._scheduler.batch.reading():
@@ -260,6 +300,7 @@ class RwkvEngine:
     def _begin(self, pending: Pending) -> bool:
         """Begin from the initial state, or where an earlier prompt that starts alike has got to."""
         state = pending.initial
+        assert state is not None
         if pending.reuse:
             known, earlier = self._cache.find(pending.mixture, pending.prompt)
             if earlier is not None:
@@ -272,7 +313,8 @@ class RwkvEngine:
         """Read the tokens of `turns`, and choose the next one for everybody who is through the prompt."""
         if not turns:
             return
-        logits = self._stepper.step(Rows.of(turns))
+        shares = self._loras.shares([turn.member.mixture for turn in turns])
+        logits = self._stepper.step(Rows.of(turns, shares))
         writers = [turn.member for turn in turns if turn.member.wants_token(len(turn.tokens))]
         for member, tokens in turns:
             if member.reading:
@@ -317,6 +359,21 @@ class RwkvEngine:
 
 def _internal_error() -> EngineError:
     return EngineError(tr("an internal error", "内部エラー"))
+
+
+def _ended() -> EngineError:
+    return EngineError(tr("the engine has ended", "エンジンは停止しています"))
+
+
+def _no_lora(name: str) -> FormatError:
+    return FormatError(
+        tr("LoRA is served for RWKV-7 only", "LoRA を使えるのは RWKV-7 だけです"),
+        where=name,
+        fix=tr(
+            "merge it into the base with `kajiya models export`",
+            "`kajiya models export` で基のモデルに統合してください",
+        ),
+    )
 
 
 def _load(folder: Path, settings: EngineSettings) -> Any:

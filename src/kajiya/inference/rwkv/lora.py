@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from kajiya.core.errors import FormatError
 from kajiya.core.language import tr
+from kajiya.inference.rwkv.request import Mixture
 from kajiya.inference.rwkv.tiles import LANES
 from kajiya.models.resolve import LORA_FILE
 
@@ -57,6 +59,7 @@ class LoraAdapters:
     """
 
     def __init__(self, adapters: Mapping[str, Path], model: Any) -> None:
+        self._model = model
         self.names = [name for name, path in adapters.items() if (path / LORA_FILE).is_file()]
         folders = [adapters[name] for name in self.names]
         read = [_read(folder) for folder in folders]
@@ -66,12 +69,29 @@ class LoraAdapters:
             *(factor for kind in KINDS for factor in _stacked(kind, read, model, rank, folders))
         )
 
-    def shares(self, mixture: tuple[tuple[str, float], ...]) -> Any:
-        """How much of each adapter a sequence has, `[adapters]`."""
-        shares = np.zeros(len(self.names), np.float32)
-        for name, scale in mixture:
-            if name in self.names:
-                shares[self.names.index(name)] += scale
+    def added(self, name: str, folder: Path) -> LoraAdapters:
+        """These and the one in `folder`, in new arrays: whoever computes with the old ones may go on."""
+        other = LoraAdapters({name: folder}, self._model)
+        both = copy(self)
+        both.names = [*self.names, *other.names]
+        both.loras = Loras(*map(_joined, self.loras, other.loras))
+        return both
+
+    def removed(self, name: str) -> LoraAdapters:
+        """These without one, in new arrays."""
+        kept = [number for number, own in enumerate(self.names) if own != name]
+        rest = copy(self)
+        rest.names = [self.names[number] for number in kept]
+        rest.loras = Loras(*(factor[kept] for factor in self.loras))
+        return rest
+
+    def shares(self, mixtures: Sequence[Mixture]) -> Any:
+        """How much of each adapter each sequence has, `[batch, adapters]`."""
+        shares = np.zeros((len(mixtures), len(self.names)), np.float32)
+        for row, mixture in zip(shares, mixtures, strict=True):
+            for name, scale in mixture:
+                if name in self.names:
+                    row[self.names.index(name)] += scale
         return shares
 
 
@@ -113,6 +133,15 @@ def _read(folder: Path) -> dict[tuple[int, str], tuple[Tensor, Tensor]]:
             where=str(folder / LORA_FILE),
         )
     return {place: (pair["A"], pair["B"] * scale) for place, pair in halves.items()}
+
+
+def _joined(first: Any, second: Any) -> Any:
+    """The adapters of both, filled up with zeros to the larger rank."""
+    sizes = np.maximum(first.shape[1:], second.shape[1:])
+    out = np.zeros((len(first) + len(second), *sizes), np.float32)
+    for part, own in ((out[: len(first)], first), (out[len(first) :], second)):
+        part[:, :, : own.shape[2], : own.shape[3]] = own
+    return out
 
 
 def _stacked(

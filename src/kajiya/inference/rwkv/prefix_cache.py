@@ -65,6 +65,13 @@ class PrefixCache:
         while self._bytes > self._limit:
             self._bytes -= _size(*self._states.popitem(last=False))
 
+    def forget(self, adapter: str) -> None:
+        """Drop everything that was read with this adapter: another may get its name."""
+        for key in [key for key in self._states if adapter in dict(key[0])]:
+            self._bytes -= _size(key, self._states.pop(key))
+        kept = [key for key in self._prompts if adapter not in dict(key[0])]
+        self._prompts = deque(kept, maxlen=_REMEMBERED)
+
 
 def _size(key: _Key, state: RecurrentState) -> int:
     """Bytes of an entry, its tokens included."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from kajiya.inference.constraint import Matcher
 from kajiya.inference.logprobs import TokenLog
@@ -22,21 +21,20 @@ class Pending:
     """One answer in the making.
 
     It begins from the state `initial` and has its own in `slot`, once it has one. `prompt[:read]` has
-    been read, the first `carried` tokens of it for an earlier request; at `parting` the prompt parts from an earlier one (0: nowhere). `written` are the tokens
-    chosen so far; the last of them has not been read. `shares` `[adapters]` is the part of `mixture`
-    that LoRAs are. With `keep`, `final` is the state at the end.
+    been read, the first `carried` tokens of it for an earlier request; at `parting` the prompt parts
+    from an earlier one (0: nowhere). `written` are the tokens chosen so far; the last of them has not
+    been read. With `keep`, `final` is the state at the end.
     """
 
     prompt: tuple[int, ...]
     mixture: Mixture
-    shares: Any
     room: int
     stop_ids: frozenset[int]
     sampler: Sampler
     writer: TextWriter
     on_chunk: Callable[[GenerateChunk], bool]
     reuse: bool
-    initial: RecurrentState
+    initial: RecurrentState | None = None
     matcher: Matcher | None = None
     log: TokenLog | None = None
     carried: int = 0

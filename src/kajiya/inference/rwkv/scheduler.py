@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
 
 from kajiya.inference.rwkv.batch import Batch, Turn
 from kajiya.inference.rwkv.request import Pending
@@ -22,6 +24,7 @@ class Scheduler:
     def __init__(self, slots: int) -> None:
         self.batch = Batch(slots)
         self._arrived: deque[Pending] = deque()
+        self._changes: list[tuple[Callable[[], bool], Future[None]]] = []
         self._changed = threading.Condition()
         self._closed = False
 
@@ -43,13 +46,49 @@ class Scheduler:
         with self._changed:
             self._closed = True
             self._changed.notify()
+            for _, future in self._changes:
+                future.cancel()
             return [*self._arrived, *self.batch.members]
 
     def wait(self) -> bool:
         """Return when there is something to do; False when there never will be."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._arrived or self.batch.members)
+            self._changed.wait_for(self._has_work)
             return not self._closed
+
+    def _has_work(self) -> bool:
+        waiting = self._arrived or self.batch.members or self._changes
+        return self._closed or bool(waiting)
+
+    def ask(self, change: Callable[[], bool]) -> Future[None]:
+        """Have `change` called between steps until it returns True: then the result is there.
+
+        The result is cancelled if the engine ends before.
+        """
+        future: Future[None] = Future()
+        with self._changed:
+            if self._closed:
+                future.cancel()
+            else:
+                self._changes.append((change, future))
+                self._changed.notify()
+        return future
+
+    def change(self) -> None:
+        """Call every change that is asked for; what is not done yet stays."""
+        for item in tuple(self._changes):
+            change, future = item
+            if change():
+                with self._changed:
+                    self._changes.remove(item)
+                if future.set_running_or_notify_cancel():
+                    future.set_result(None)
+
+    def uses(self, adapter: str) -> bool:
+        """Whether an answer is being made with it, or waits to be."""
+        with self._changed:
+            everyone = [*self._arrived, *self.batch.members]
+        return any(adapter in dict(pending.mixture) for pending in everyone)
 
     def admit(self) -> list[Pending]:
         """Give those who wait the free slots, in the order in which they came; returns them."""

@@ -36,9 +36,9 @@ class Stepper(Protocol):
         """Read `rows`; returns logits `[answers, vocabulary]`, which stay until the next call."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Parts:
-    """What the compiled ways share."""
+    """What the compiled ways share. `loras` may be exchanged between two steps."""
 
     weights: Weights
     loras: Loras

@@ -22,7 +22,7 @@ async def chat_completions(request: Request) -> Response:
     gateway: Gateway = request.app.state.gateway
     caller: Caller = request.state.caller
     body = parse(await request.body(), ChatBody)
-    served = gateway.find(caller, body.model)
+    served = await gateway.find(caller, body.model)
     param = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
     requests = chat_requests(served, body, param)
     chunks = gateway.generate(caller, served, requests, body.choices)

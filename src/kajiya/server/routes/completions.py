@@ -63,7 +63,7 @@ async def completions(request: Request) -> Response:
     gateway: Gateway = request.app.state.gateway
     caller: Caller = request.state.caller
     body = parse(await request.body(), CompletionBody)
-    served = gateway.find(caller, body.model)
+    served = await gateway.find(caller, body.model)
     prompts: list[dict[str, Any]] = [
         {"text": prompt} if isinstance(prompt, str) else {"tokens": tuple(prompt)}
         for prompt in body.prompts

@@ -53,10 +53,8 @@ async def embeddings(request: Request) -> Response:
     gateway: Gateway = request.app.state.gateway
     caller: Caller = request.state.caller
     body = parse(await request.body(), EmbeddingsBody)
-    served = gateway.find(caller, body.model)
-    wanted = EmbedRequest(
-        model=served.model.name, inputs=body.inputs, adapters=served.model.mixture()
-    )
+    served = await gateway.find(caller, body.model)
+    wanted = EmbedRequest(model=served.model.name, inputs=body.inputs, adapters=served.mixture)
     try:
         made = await unless_client_leaves(request.receive, gateway.embed(caller, served, wanted))
     except RequestError as error:

@@ -20,7 +20,7 @@ async def list_models(request: Request) -> JSONResponse:
 async def get_model(request: Request, model: str) -> JSONResponse:
     """One model."""
     gateway: Gateway = request.app.state.gateway
-    gateway.find(request.state.caller, model)
+    gateway.look_up(request.state.caller, model)
     return JSONResponse(_card(gateway, model))
 
 

@@ -21,7 +21,7 @@ async def responses(request: Request) -> Response:
     caller: Caller = request.state.caller
     body = parse(await request.body(), ResponsesBody)
     chat = checked(body.as_chat(), ChatBody)
-    served = gateway.find(caller, body.model)
+    served = await gateway.find(caller, body.model)
     chunks = gateway.generate(caller, served, chat_requests(served, chat, "max_output_tokens"))
     reply = ResponseReply(body, chat.offer.names if chat.offer else [])
     return await respond(request, chunks, reply, bool(body.stream))
