@@ -24,6 +24,7 @@ from kajiya.server.access.ledger import (
 from kajiya.server.access.usage import last_days, used
 from kajiya.store.database import Database
 from kajiya.store.tables import USAGE
+from support.postgres import PostgresServer
 from support.waiting import until, wait_until
 
 ALWAYS = ("0000", "9999")
@@ -124,6 +125,36 @@ async def test_who_leaves_while_waiting_leaves_no_running_row(
     await ledger.begin("key-2", "m")
     ledger.close()
     assert {r["status"] for r in rows(database).values() if r["key_id"] == "key-1"} <= {"cancelled"}
+
+
+async def test_a_database_server_that_hangs_up(
+    postgres: PostgresServer, postgres_template: str
+) -> None:
+    name = postgres.new_database(postgres_template)
+    database = Database.open_url(postgres.url(name), keep_connections=True)
+    ledger = Ledger(database)
+    first = await ledger.begin("key-1", "m")
+    postgres.execute(
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    )
+    second = await ledger.begin("key-1", "m")
+    for row in (first, second):
+        ledger.end(row, Progress("ok", 1, 2))
+    third = await ledger.begin("key-1", "m")
+    await until(lambda: rows(database)[second]["status"] == "ok")
+    await until(lambda: len(held_locks(database)) == 1)  # its sign of life is up again
+    close_interrupted(database)
+    states = {id: row["status"] for id, row in rows(database).items()}
+    assert states == {first: "ok", second: "ok", third: "running"}
+    ledger.close()
+    await until(lambda: held_locks(database) == [])
+    database.close()
+
+
+def held_locks(database: Database) -> list[int]:
+    query = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    with database.read() as connection:
+        return list(connection.execute(text(query)).scalars())
 
 
 CHILD = """

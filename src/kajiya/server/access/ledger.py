@@ -87,7 +87,7 @@ class Ledger:
         self._database = database
         self._server = secrets.token_hex(8)
         self._life = ExitStack()
-        self._life.enter_context(database.marks.held(self._server))
+        self._show_life()
         close_interrupted(database)
         self._wake = threading.Condition()
         self._beginnings: list[_Beginning] = []
@@ -155,12 +155,16 @@ class Ledger:
                 ends, self._ends = self._ends, {}
                 closing = self._closing
                 notes: dict[str, Progress] = {}
+                due = time.monotonic() >= notes_due
                 # A budget is compared with what is written, so that must be up to date.
-                if time.monotonic() >= notes_due or any(one.budget for one in beginnings):
+                if due or closing or any(one.budget for one in beginnings):
                     notes, self._notes = self._notes, {}
-                    notes_due = time.monotonic() + _NOTE_SECONDS
+            if due:
+                notes_due = time.monotonic() + _NOTE_SECONDS
             beginnings = [one for one in beginnings if one.done.set_running_or_notify_cancel()]
             try:
+                if due:
+                    self._show_life()
                 over = self._write(beginnings, notes | ends)
             except Exception as error:
                 self._failed(error, beginnings, ends)
@@ -172,6 +176,11 @@ class Ledger:
                     one.done.set_result(None)
             if closing:
                 return
+
+    def _show_life(self) -> None:
+        """Put up the sign of life; again, should the database have closed the connection it hung on."""
+        if not self._database.marks.is_held(self._server):
+            self._life.enter_context(self._database.marks.held(self._server))
 
     def _has_work(self) -> bool:
         return bool(self._beginnings or self._ends or self._closing)
