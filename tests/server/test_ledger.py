@@ -73,12 +73,9 @@ async def test_hundreds_at_once(ledger: Ledger, database: Database) -> None:
     assert (total.requests, total.running, total.total_tokens) == (600, 0, 3000)
 
 
-async def test_running_answers_are_noted(
-    ledger: Ledger, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_running_answers_are_noted(ledger: Ledger, database: Database) -> None:
     row = await ledger.begin("key-1", "m")
-    ledger.note(row, Progress("running", 10, 1))
-    ledger.note(row, Progress("running", 10, 20))
+    ledger.follow(row, lambda: Progress("running", 10, 20))
     # A call whose budget is looked at has everything written down first.
     await ledger.begin("key-2", "m", Budget(1, *ALWAYS))
     assert rows(database)[row]["completion_tokens"] == 20
@@ -90,9 +87,9 @@ async def test_running_answers_are_noted(
 async def test_a_budget_counts_what_is_being_written(ledger: Ledger) -> None:
     budget = Budget(100, *ALWAYS)
     row = await ledger.begin("key-1", "m", budget)
-    ledger.note(row, Progress("running", 60, 39))
+    ledger.follow(row, lambda: Progress("running", 60, 39))
     await ledger.begin("key-1", "m", budget)
-    ledger.note(row, Progress("running", 60, 40))
+    ledger.follow(row, lambda: Progress("running", 60, 40))
     with pytest.raises(OverBudgetError):
         await ledger.begin("key-1", "m", budget)
     await ledger.begin("key-1", "m", Budget(101, *ALWAYS))
@@ -165,7 +162,7 @@ from kajiya.store.database import Database
 async def main():
     ledger = Ledger(Database.open_url(sys.argv[1]))
     row = await ledger.begin("key-1", "m")
-    ledger.note(row, Progress("running", 7, 8))
+    ledger.follow(row, lambda: Progress("running", 7, 8))
     print(row, flush=True)
     for line in sys.stdin:
         if line == "end\\n":
