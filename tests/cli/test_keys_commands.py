@@ -64,6 +64,9 @@ def test_rotate_and_revoke(database: Database, capsys: pytest.CaptureFixture[str
     assert keyring.find(first["key"]) is None
     assert keyring.find(second["key"]) is not None
     assert "60" in run(capsys, "change", "wiki", "--rpm-limit", "60")
+    lifted = run(capsys, "change", "wiki", "--no-limit", "rpm_limit", "--models", "a")
+    assert "Requests a minute" not in lifted
+    assert keyring.get("wiki").settings == KeySettings(models=("a",))
     assert "was revoked" in run(capsys, "revoke", "wiki", "--yes")
     assert json.loads(run(capsys, "list", "--json"))[0]["state"] == "revoked"
 

@@ -86,6 +86,18 @@ def tokenizer(models: tuple[ServableModel, ServableModel]) -> ChatTokenizer:
     return ChatTokenizer.load(models[0].folder)
 
 
+async def test_every_piece_tells_what_was_used_until_then(
+    engine: WorkerEngine, tokenizer: ChatTokenizer
+) -> None:
+    text, told = "", []
+    for chunk in await chunks_of(engine, max_tokens=60):
+        text += chunk.text
+        assert chunk.usage is not None
+        told.append(chunk.usage.completion_tokens)
+        assert told[-1] == len(tokenizer.encode(text))
+    assert told[-1] == 60
+
+
 async def test_it_starts_with_the_prompts_length_and_ends_with_reason_and_usage(
     engine: Engine, tokenizer: ChatTokenizer
 ) -> None:

@@ -24,6 +24,7 @@ from kajiya.server.access.ledger import (
 from kajiya.server.access.usage import last_days, used
 from kajiya.store.database import Database
 from kajiya.store.tables import USAGE
+from support.postgres import PostgresServer
 from support.waiting import until, wait_until
 
 ALWAYS = ("0000", "9999")
@@ -72,12 +73,9 @@ async def test_hundreds_at_once(ledger: Ledger, database: Database) -> None:
     assert (total.requests, total.running, total.total_tokens) == (600, 0, 3000)
 
 
-async def test_running_answers_are_noted(
-    ledger: Ledger, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_running_answers_are_noted(ledger: Ledger, database: Database) -> None:
     row = await ledger.begin("key-1", "m")
-    ledger.note(row, Progress("running", 10, 1))
-    ledger.note(row, Progress("running", 10, 20))
+    ledger.follow(row, lambda: Progress("running", 10, 20))
     # A call whose budget is looked at has everything written down first.
     await ledger.begin("key-2", "m", Budget(1, *ALWAYS))
     assert rows(database)[row]["completion_tokens"] == 20
@@ -89,9 +87,9 @@ async def test_running_answers_are_noted(
 async def test_a_budget_counts_what_is_being_written(ledger: Ledger) -> None:
     budget = Budget(100, *ALWAYS)
     row = await ledger.begin("key-1", "m", budget)
-    ledger.note(row, Progress("running", 60, 39))
+    ledger.follow(row, lambda: Progress("running", 60, 39))
     await ledger.begin("key-1", "m", budget)
-    ledger.note(row, Progress("running", 60, 40))
+    ledger.follow(row, lambda: Progress("running", 60, 40))
     with pytest.raises(OverBudgetError):
         await ledger.begin("key-1", "m", budget)
     await ledger.begin("key-1", "m", Budget(101, *ALWAYS))
@@ -126,6 +124,36 @@ async def test_who_leaves_while_waiting_leaves_no_running_row(
     assert {r["status"] for r in rows(database).values() if r["key_id"] == "key-1"} <= {"cancelled"}
 
 
+async def test_a_database_server_that_hangs_up(
+    postgres: PostgresServer, postgres_template: str
+) -> None:
+    name = postgres.new_database(postgres_template)
+    database = Database.open_url(postgres.url(name), keep_connections=True)
+    ledger = Ledger(database)
+    first = await ledger.begin("key-1", "m")
+    postgres.execute(
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    )
+    second = await ledger.begin("key-1", "m")
+    for row in (first, second):
+        ledger.end(row, Progress("ok", 1, 2))
+    third = await ledger.begin("key-1", "m")
+    await until(lambda: rows(database)[second]["status"] == "ok")
+    await until(lambda: len(held_locks(database)) == 1)  # its sign of life is up again
+    close_interrupted(database)
+    states = {id: row["status"] for id, row in rows(database).items()}
+    assert states == {first: "ok", second: "ok", third: "running"}
+    ledger.close()
+    await until(lambda: held_locks(database) == [])
+    database.close()
+
+
+def held_locks(database: Database) -> list[int]:
+    query = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    with database.read() as connection:
+        return list(connection.execute(text(query)).scalars())
+
+
 CHILD = """
 import asyncio, sys
 from kajiya.server.access.ledger import Ledger, Progress
@@ -134,7 +162,7 @@ from kajiya.store.database import Database
 async def main():
     ledger = Ledger(Database.open_url(sys.argv[1]))
     row = await ledger.begin("key-1", "m")
-    ledger.note(row, Progress("running", 7, 8))
+    ledger.follow(row, lambda: Progress("running", 7, 8))
     print(row, flush=True)
     for line in sys.stdin:
         if line == "end\\n":

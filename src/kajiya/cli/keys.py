@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kajiya.store.database import Database
 
 _JSON = click.option("--json", "as_json", is_flag=True, help=tr("As JSON.", "JSON で表示します。"))
+_LIMITS = ("rpm_limit", "tpm_limit", "max_parallel_requests", "max_budget")
 _DURATION = click.option(
     "--duration",
     help=tr(
@@ -174,14 +175,23 @@ def show(name: str, as_json: bool) -> None:
 \b
 Examples:
   kajiya keys change wiki-bot --rpm-limit 60
+  kajiya keys change wiki-bot --no-limit max_budget --models ""
 """
 )
 @click.argument("name")
 @config_options(KeySettings)
-def change(name: str, overrides: dict[str, Any]) -> None:
+@click.option(
+    "--no-limit",
+    "lifted",
+    multiple=True,
+    type=click.Choice(_LIMITS),
+    help=tr("Lift this limit.", "この上限をなくします。"),
+)
+def change(name: str, overrides: dict[str, Any], lifted: tuple[str, ...]) -> None:
     from kajiya.server.access.keyring import Keyring
 
-    _print_key(Keyring(_database()).change(name, overrides), None)
+    values = overrides | dict.fromkeys(lifted)
+    _print_key(Keyring(_database()).change(name, values), None)
 
 
 @keys.command(

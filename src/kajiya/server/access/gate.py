@@ -151,6 +151,7 @@ class Call:
         self._caller, self._row, self._ledger, self._limits = caller, row, ledger, limits
         self._started = time.monotonic()
         self._prompt = self._completion = 0
+        ledger.follow(row, lambda: self._progress("running"))
 
     def count(self, prompt_tokens: int, completion_tokens: int = 0) -> None:
         """All tokens of this call so far; to be called as they come."""
@@ -158,7 +159,6 @@ class Call:
         self._prompt, self._completion = prompt_tokens, completion_tokens
         if more > 0:
             self._limits.use(self._caller, more)
-            self._ledger.note(self._row, self._progress("running"))
 
     def end(self, status: Status, error: str | None = None) -> None:
         """The last word; `error` is the API's code for what went wrong."""

@@ -16,7 +16,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -81,17 +81,17 @@ class _Beginning:
 
 
 class Ledger:
-    """The ledger of one server. `begin`, `note` and `end` are for the event loop's thread."""
+    """The ledger of one server. `begin`, `follow` and `end` are for the event loop's thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._server = secrets.token_hex(8)
         self._life = ExitStack()
-        self._life.enter_context(database.marks.held(self._server))
+        self._show_life()
         close_interrupted(database)
         self._wake = threading.Condition()
         self._beginnings: list[_Beginning] = []
-        self._notes: dict[str, Progress] = {}
+        self._running: dict[str, Callable[[], Progress]] = {}
         self._ends: dict[str, Progress] = {}
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
@@ -124,15 +124,15 @@ class Ledger:
             raise
         return row["id"]
 
-    def note(self, row: str, progress: Progress) -> None:
-        """What a running call has used until now; written down before long."""
+    def follow(self, row: str, progress: Callable[[], Progress]) -> None:
+        """Write down every few seconds what a running call says of itself, until it ends."""
         with self._wake:
-            self._notes[row] = progress
+            self._running[row] = progress
 
     def end(self, row: str, progress: Progress) -> None:
         """The last word on a call; kept and tried again until it is written."""
         with self._wake:
-            self._notes.pop(row, None)
+            self._running.pop(row, None)
             self._ends[row] = progress
             self._wake.notify()
 
@@ -154,14 +154,20 @@ class Ledger:
                 beginnings, self._beginnings = self._beginnings, []
                 ends, self._ends = self._ends, {}
                 closing = self._closing
-                notes: dict[str, Progress] = {}
+                running: dict[str, Callable[[], Progress]] = {}
+                due = time.monotonic() >= notes_due
                 # A budget is compared with what is written, so that must be up to date.
-                if time.monotonic() >= notes_due or any(one.budget for one in beginnings):
-                    notes, self._notes = self._notes, {}
-                    notes_due = time.monotonic() + _NOTE_SECONDS
+                if due or closing or any(one.budget for one in beginnings):
+                    running = dict(self._running)
+            if due:
+                notes_due = time.monotonic() + _NOTE_SECONDS
             beginnings = [one for one in beginnings if one.done.set_running_or_notify_cancel()]
             try:
-                over = self._write(beginnings, notes | ends)
+                if due:
+                    self._show_life()
+                over = self._write(
+                    beginnings, {row: tell() for row, tell in running.items()} | ends
+                )
             except Exception as error:
                 self._failed(error, beginnings, ends)
                 continue
@@ -172,6 +178,11 @@ class Ledger:
                     one.done.set_result(None)
             if closing:
                 return
+
+    def _show_life(self) -> None:
+        """Put up the sign of life; again, should the database have closed the connection it hung on."""
+        if not self._database.marks.is_held(self._server):
+            self._life.enter_context(self._database.marks.held(self._server))
 
     def _has_work(self) -> bool:
         return bool(self._beginnings or self._ends or self._closing)

@@ -108,7 +108,8 @@ class Limits:
 
     def use(self, caller: Caller, tokens: int) -> None:
         """Count tokens as they are read and written."""
-        self._counts[caller.key_id].tokens.add(tokens, self._now())
+        if caller.settings.tpm_limit is not None:
+            self._counts[caller.key_id].tokens.add(tokens, self._now())
 
     def headers(self, caller: Caller) -> dict[str, str]:
         """The headers in which OpenAI's API tells how much is left."""
