@@ -105,6 +105,16 @@ async def test_many_who_ask_at_once_are_all_answered_or_told(
     assert made.states().count("up") == 1
 
 
+async def test_the_guess_is_near_what_it_turns_out_to_be(
+    machine: Callable[[float, int], Machine],
+) -> None:
+    (engine,) = machine(3, 1).engines
+    guess = engine.needs
+    await engine.start()
+    assert 0.5 < guess / engine.memory < 2
+    assert engine.needs == pytest.approx(engine.memory, rel=0.2)
+
+
 async def test_what_can_never_fit_says_so(machine: Callable[[float, int], Machine]) -> None:
     made = machine(0.3, 1)
     for _ in range(2):
