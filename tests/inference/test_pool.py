@@ -105,6 +105,29 @@ async def test_many_who_ask_at_once_are_all_answered_or_told(
     assert made.states().count("up") == 1
 
 
+async def test_an_adapter_is_added_where_there_is_no_memory_for_two(
+    machine: Callable[[float, int], Machine], tuned_model: ServableModel
+) -> None:
+    (engine,) = machine(1.6, 1).engines
+    running = engine.generate(request(max_tokens=1500))
+    await anext(running)
+    with pytest.raises(BusyError, match="memory"):
+        await engine.add_model(tuned_model)
+    assert len([chunk async for chunk in running]) > 0
+    await engine.add_model(tuned_model)
+    assert await said(engine, adapters=(("legal", 1.0),), max_tokens=2) == " legal" * 2
+
+
+async def test_the_guess_is_near_what_it_turns_out_to_be(
+    machine: Callable[[float, int], Machine],
+) -> None:
+    (engine,) = machine(3, 1).engines
+    guess = engine.needs
+    await engine.start()
+    assert 0.5 < guess / engine.memory < 2
+    assert engine.needs == pytest.approx(engine.memory, rel=0.2)
+
+
 async def test_what_can_never_fit_says_so(machine: Callable[[float, int], Machine]) -> None:
     made = machine(0.3, 1)
     for _ in range(2):

@@ -91,6 +91,7 @@ def test_a_reader_that_stops_reading_keeps_nobody_waiting(narrow: Running) -> No
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.connect((host, int(port)))
         raw.sendall(head.encode() + body)
+        wait_until(lambda: 'state="running"} 1.0' in narrow.get("/metrics").text)
         # The answer is made to its end though nobody takes it, and the queue is free again.
         wait_until(lambda: narrow.post(CHAT, json={**SHORT, "n": 2}).status_code == 200)
         received = b"".join(iter(lambda: raw.recv(65536), b""))

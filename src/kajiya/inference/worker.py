@@ -62,11 +62,17 @@ class Loaded:
         self.engine = _engine(models, settings, self.prompts.tokenizer(models[0].name))
 
     def add(self, model: ServableModel) -> None:
-        """Load one more model of this base."""
+        """Load one more model of this base, or nothing of it."""
         assert isinstance(self.engine, TakesAdapters)
-        for name, path in model.adapters.items():
-            if name not in self.engine.capabilities.adapters:
+        known = self.engine.capabilities.adapters
+        new = {name: path for name, path in model.adapters.items() if name not in known}
+        try:
+            for name, path in new.items():
                 self.engine.add_adapter(name, path)
+        except BaseException:
+            for name in new.keys() & set(self.engine.capabilities.adapters):
+                self.engine.remove_adapter(name)
+            raise
         self.prompts.add(model)
 
     def remove_adapter(self, name: str) -> None:

@@ -214,7 +214,7 @@ class RwkvEngine:
             self._set_adapters(kept)
             with self._names:  # from here on nobody can ask for it
                 self._initial.remove(name)
-            self._between_steps(partial(self._drop, name))
+            self._between_steps(partial(self._drop, name, self._loras.removed(name)))
 
     def _between_steps(self, change: Callable[[], bool]) -> None:
         try:
@@ -228,12 +228,12 @@ class RwkvEngine:
             self._parts.loras = loras.loras
         return True
 
-    def _drop(self, name: str) -> bool:
+    def _drop(self, name: str, rest: LoraAdapters) -> bool:
         """Forget what is left of an adapter, unless somebody still answers with it."""
         if self._scheduler.uses(name):
             return False
         self._cache.forget(name)
-        return self._exchange(self._loras.removed(name))
+        return self._exchange(rest)
 
     def _set_adapters(self, names: tuple[str, ...]) -> None:
         self.capabilities = self.capabilities.model_copy(update={"adapters": names})
