@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
 from llguidance import LLMatcher
 from llguidance.gbnf_to_lark import any_to_lark
 
 from kajiya.core.language import tr
-from kajiya.inference.protocol import Constraint, ConstraintError
+from kajiya.inference.protocol import Constraint, ConstraintError, ConstraintKind
 
+KINDS: tuple[ConstraintKind, ...] = get_args(ConstraintKind)
+_LARK = "%llguidance"
 _URI = "%#/:?&=$~@!+,;()*'"  # characters that may stand in a URI as they are
 # No blanks but those of JSON's usual separators: a small model that may write blanks can go on for ever.
 _JSON = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
@@ -26,6 +28,20 @@ def checked_schema(constraint: Constraint) -> Any:
     if problem and not problem.startswith("WARNING"):
         raise unreadable(constraint, problem)
     return with_quoted_references(json.loads(constraint.value))
+
+
+def checked_lark(constraint: Constraint) -> str:
+    """A constraint other than a schema in Lark, with the line by which llama.cpp knows that.
+
+    Raises `ConstraintError` if no text could be made by it.
+    """
+    grammar = grammar_of(constraint)
+    problem = LLMatcher.validate_grammar(grammar)
+    if problem and not problem.startswith("WARNING"):
+        raise unreadable(constraint, problem)
+    if constraint.kind == "regex":
+        grammar = json.loads(grammar)["grammars"][0]["lark_grammar"]
+    return grammar if grammar.startswith(_LARK) else f"{_LARK} {{}}\n{grammar}"
 
 
 def grammar_of(constraint: Constraint) -> str:

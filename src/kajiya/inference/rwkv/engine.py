@@ -19,7 +19,8 @@ import torch
 from kajiya.core.errors import EngineError, KajiyaError
 from kajiya.core.hardware import physical_cores
 from kajiya.core.language import tr
-from kajiya.inference.constraint import KINDS, Constraints
+from kajiya.inference.constraint import Constraints
+from kajiya.inference.grammar import KINDS
 from kajiya.inference.logprobs import TokenLog, Vocabulary
 from kajiya.inference.protocol import (
     Capabilities,
