@@ -19,19 +19,8 @@ _URI = "%#/:?&=$~@!+,;()*'"  # characters that may stand in a URI as they are
 _JSON = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
 
 
-def checked_schema(constraint: Constraint) -> Any:
-    """The JSON schema of a constraint, with its references as URIs.
-
-    Raises `ConstraintError` if no document could be made by it: an engine may otherwise ignore it.
-    """
-    problem = LLMatcher.validate_grammar(grammar_of(constraint))
-    if problem and not problem.startswith("WARNING"):
-        raise unreadable(constraint, problem)
-    return with_quoted_references(json.loads(constraint.value))
-
-
 def checked_lark(constraint: Constraint) -> str:
-    """A constraint other than a schema in Lark, with the line by which llama.cpp knows that.
+    """The constraint in llguidance's Lark, with the line by which llama.cpp knows that.
 
     Raises `ConstraintError` if no text could be made by it.
     """
@@ -39,8 +28,10 @@ def checked_lark(constraint: Constraint) -> str:
     problem = LLMatcher.validate_grammar(grammar)
     if problem and not problem.startswith("WARNING"):
         raise unreadable(constraint, problem)
-    if constraint.kind == "regex":
-        grammar = json.loads(grammar)["grammars"][0]["lark_grammar"]
+    if constraint.kind in ("json_schema", "regex"):
+        (made,) = json.loads(grammar)["grammars"]
+        schema = json.dumps(made["json_schema"], ensure_ascii=False)
+        grammar = made["lark_grammar"] or f"start: %json {schema}"
     return grammar if grammar.startswith(_LARK) else f"{_LARK} {{}}\n{grammar}"
 
 

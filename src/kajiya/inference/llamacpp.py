@@ -17,7 +17,7 @@ from typing import Any
 from kajiya.core.errors import EngineError
 from kajiya.core.hardware import physical_cores
 from kajiya.core.language import tr
-from kajiya.inference.grammar import KINDS, checked_lark, checked_schema
+from kajiya.inference.grammar import KINDS, checked_lark
 from kajiya.inference.llamacpp_tokens import TokenLog
 from kajiya.inference.logprobs import Vocabulary
 from kajiya.inference.protocol import (
@@ -204,8 +204,6 @@ def _constraint(request: GenerateRequest) -> dict[str, Any]:
     wanted = request.constraint
     if wanted is None:
         return {}
-    if wanted.kind == "json_schema":
-        return {"json_schema": checked_schema(wanted)}
     return {"grammar": checked_lark(wanted)}
 
 
