@@ -10,19 +10,26 @@ from typing import Any
 import jsonschema
 import pytest
 
+from kajiya.inference.llamacpp import LlamaCpp
 from kajiya.inference.protocol import Constraint, EngineSettings, RequestError
 from kajiya.inference.rwkv.engine import RwkvEngine
+from kajiya.tokenizer.chat import ChatTokenizer
 from support.engine_answers import ask, ask_together
 from support.rwkv_folders import make_rwkv
 from support.schemas import schemas
+from support.tiny_llama import make_model
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = make_rwkv(tmp_path_factory.mktemp("constrained"))
-    made = RwkvEngine(folder, {}, EngineSettings(slots=16, threads=2))
-    yield made
-    made.close()
+@pytest.fixture(scope="module", params=["rwkv", "llamacpp"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder, settings = tmp_path_factory.mktemp("constrained"), EngineSettings(slots=16, threads=2)
+    if request.param == "rwkv":
+        made = RwkvEngine(make_rwkv(folder), {}, settings)
+        yield made
+        made.close()
+    else:
+        model = make_model(folder)
+        yield LlamaCpp(model.weights, {}, settings, 4096, ChatTokenizer.load(folder))
 
 
 def constrained(kind: str, value: Any, **options: Any) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def tokenizer(models: tuple[ServableModel, ServableModel]) -> ChatTokenizer:
 
 
 async def test_every_piece_tells_what_was_used_until_then(
-    engine: WorkerEngine, tokenizer: ChatTokenizer
+    engine: Engine, tokenizer: ChatTokenizer
 ) -> None:
     text, told = "", []
     for chunk in await chunks_of(engine, max_tokens=60):
@@ -195,7 +195,10 @@ async def test_a_seed_repeats_and_another_differs(engine: Engine) -> None:
             "3",
         ),
         ("regex", "[0-9]{4}", "[0-9]{4}"),
+        ("regex", "/(はい|いいえ)", "/(はい|いいえ)"),
+        ("choice", '["a\\"b\\n", "鍛冶/\\\\"]', 'a"b\n|鍛冶/\\\\'),
         ("grammar", 'root ::= "x" [0-9]', "x[0-9]"),
+        ("grammar", 'start: "x" /[0-9]/', "x[0-9]"),
     ],
 )
 async def test_an_answer_has_the_form_that_was_asked_for_or_is_refused(
@@ -321,6 +324,8 @@ async def test_many_requests_share_the_slots(engine: Engine) -> None:
             ConstraintError,
         ),
         ({"constraint": Constraint(kind="choice", value="[]")}, ConstraintError),
+        ({"constraint": Constraint(kind="regex", value="(a")}, ConstraintError),
+        ({"constraint": Constraint(kind="grammar", value="start: undefined")}, ConstraintError),
         ({"model": "unknown"}, RequestError),
         ({"messages": ()}, RequestError),
     ],

@@ -75,7 +75,8 @@ def error_of(response: Any) -> dict[str, Any]:
         ({"response_format": {"type": "json_object", "schema": {}}}, "response_format.schema"),
         ({"structured_outputs": {}}, "structured_outputs"),
         ({"structured_outputs": {"regex": "a", "choice": ["b"]}}, "structured_outputs"),
-        ({"structured_outputs": {"regex": "a"}}, "response_format"),  # llama.cpp has no such form
+        ({"structured_outputs": {"regex": "(a"}}, "response_format"),
+        ({"structured_outputs": {"grammar": "start: undefined"}}, "response_format"),
         ({"prompt": "x"}, "prompt"),
         ({"invented": 1}, "invented"),
         ({"messages": []}, "messages"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import jsonschema
 import pytest
 
+from kajiya.core.workspace import Workspace
+from kajiya.server.access.gate import Gate
 from kajiya.server.app import create_app
 from kajiya.server.security import RULES, Access
 from kajiya.server.settings import ServerSettings
@@ -23,16 +26,22 @@ def document(server: Running) -> Any:
 
 
 def test_every_route_is_in_it_with_its_access(document: Any) -> None:
-    assert set(document["paths"]) == {rule.replace(":path", "") for rule in RULES}
+    told = {
+        f"{method.upper()} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert set(told) == {rule.replace(":path", "") for rule in RULES}
     for rule, access in RULES.items():
-        for operation in document["paths"][rule.replace(":path", "")].values():
-            security = operation.get("security", document["security"])
-            assert security == ([] if access is Access.OPEN else [{"key": []}])
-            assert operation["description"]
+        operation = told[rule.replace(":path", "")]
+        security = operation.get("security", document["security"])
+        assert security == ([] if access is Access.OPEN else [{"key": []}])
+        assert operation["description"]
 
 
 def test_it_says_nothing_of_this_machine(server: Running, document: Any) -> None:
-    assert document == create_app(ServerSettings(), {}, "kj-unused").state.document
+    app = create_app(ServerSettings(), {}, cast(Gate, None), Workspace(Path("unused")))
+    assert document == app.state.document
     assert str(server.home) not in str(document)
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 
 from kajiya.inference.grammar import grammar_of, unreadable
-from kajiya.inference.protocol import Constraint, ConstraintKind
+from kajiya.inference.protocol import Constraint
 from kajiya.models.compiled import loop
-
-KINDS: tuple[ConstraintKind, ...] = get_args(ConstraintKind)
 
 
 class Constraints:

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
 from llguidance import LLMatcher
 from llguidance.gbnf_to_lark import any_to_lark
 
 from kajiya.core.language import tr
-from kajiya.inference.protocol import Constraint, ConstraintError
+from kajiya.inference.protocol import Constraint, ConstraintError, ConstraintKind
 
+KINDS: tuple[ConstraintKind, ...] = get_args(ConstraintKind)
+_LARK = "%llguidance"
 _URI = "%#/:?&=$~@!+,;()*'"  # characters that may stand in a URI as they are
 # No blanks but those of JSON's usual separators: a small model that may write blanks can go on for ever.
 _JSON = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
 
 
-def checked_schema(constraint: Constraint) -> Any:
-    """The JSON schema of a constraint, with its references as URIs.
+def checked_lark(constraint: Constraint) -> str:
+    """The constraint in llguidance's Lark, with the line by which llama.cpp knows that.
 
-    Raises `ConstraintError` if no document could be made by it: an engine may otherwise ignore it.
+    Raises `ConstraintError` if no text could be made by it.
     """
-    problem = LLMatcher.validate_grammar(grammar_of(constraint))
+    grammar = grammar_of(constraint)
+    problem = LLMatcher.validate_grammar(grammar)
     if problem and not problem.startswith("WARNING"):
         raise unreadable(constraint, problem)
-    return with_quoted_references(json.loads(constraint.value))
+    if constraint.kind in ("json_schema", "regex"):
+        (made,) = json.loads(grammar)["grammars"]
+        schema = json.dumps(made["json_schema"], ensure_ascii=False)
+        grammar = made["lark_grammar"] or f"start: %json {schema}"
+    return grammar if grammar.startswith(_LARK) else f"{_LARK} {{}}\n{grammar}"
 
 
 def grammar_of(constraint: Constraint) -> str:

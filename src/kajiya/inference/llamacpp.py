@@ -6,7 +6,6 @@ Blocks its caller and belongs in a worker process: a damaged file can end the wh
 
 from __future__ import annotations
 
-import json
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +16,11 @@ from typing import Any
 from kajiya.core.errors import EngineError
 from kajiya.core.hardware import physical_cores
 from kajiya.core.language import tr
-from kajiya.inference.grammar import checked_schema, texts_of
+from kajiya.inference.grammar import KINDS, checked_lark
 from kajiya.inference.llamacpp_tokens import TokenLog
 from kajiya.inference.logprobs import Vocabulary
 from kajiya.inference.protocol import (
     Capabilities,
-    ConstraintError,
     EngineSettings,
     FinishReason,
     GenerateChunk,
@@ -42,6 +40,8 @@ ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
 
 # A prompt is read in pieces of this many tokens; between pieces it can be cancelled.
 _BATCH = 512
+# For an embedding, llama.cpp keeps the logits of every token of the text, though nobody asked.
+_OUTPUT = 64 * 1024**2  # numbers
 _RANDOM_SEED = 0xFFFFFFFF
 _WARNINGS_ONLY = 2
 
@@ -66,9 +66,11 @@ class LlamaCpp:
             context_length=min(settings.context_length, context_length),
             slots=settings.slots,
             adapters=tuple(adapters),
-            constraints=("json_schema", "choice", "grammar"),
+            constraints=KINDS,
             logprobs=True,
-            embedding_tokens=min(_BATCH, settings.context_length, context_length),
+            embedding_tokens=min(
+                _BATCH, settings.context_length, context_length, _OUTPUT // tokenizer.vocab_size
+            ),
         )
         params = xllamacpp.CommonParams()
         params.model.path = str(base)
@@ -198,23 +200,11 @@ class LlamaCpp:
 
 
 def _constraint(request: GenerateRequest) -> dict[str, Any]:
-    """The form of the answer in llama.cpp's terms; `ConstraintError` if it has none for it."""
+    """The form of the answer in llama.cpp's terms; `ConstraintError` if it cannot be read."""
     wanted = request.constraint
     if wanted is None:
         return {}
-    if wanted.kind == "json_schema":
-        return {"json_schema": checked_schema(wanted)}
-    if wanted.kind == "choice":
-        texts = [json.dumps(text, ensure_ascii=False) for text in texts_of(wanted)]
-        return {"grammar": f"root ::= {' | '.join(texts)}"}
-    if wanted.kind == "grammar":
-        return {"grammar": wanted.value}
-    raise ConstraintError(
-        tr(
-            f"the engine of this model takes no constraint of the kind {wanted.kind}",
-            f"このモデルのエンジンは {wanted.kind} の指定に対応していません",
-        )
-    )
+    return {"grammar": checked_lark(wanted)}
 
 
 def _chunk(answer: dict[str, Any], prompt_tokens: int) -> GenerateChunk:

@@ -30,7 +30,7 @@ def prompts(count: int, longest: int = 60, seed: int = 0) -> list[list[int]]:
 
 def as_text(engine: RwkvEngine, model: Any, prompt: list[int], tokens: int) -> str:
     """What `generate` writes, put together as the engine does, up to the end of text."""
-    writer = TextWriter(engine._pieces, [])
+    writer = TextWriter(engine._vocabulary.pieces, [])
     text = ""
     for token in generated(model, prompt, tokens):
         if token in engine._tokenizer.stop_ids:
