@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 from kajiya.core.errors import KajiyaError
 from kajiya.core.language import tr
 from kajiya.inference.bundle import Model
-from kajiya.inference.protocol import Embeddings, EmbedRequest, Engine, GenerateRequest, Usage
+from kajiya.inference.protocol import (
+    Embeddings,
+    EmbedRequest,
+    Engine,
+    GenerateRequest,
+    RequestError,
+    Usage,
+)
 from kajiya.server.access.caller import Caller
 from kajiya.server.access.gate import Gate
 from kajiya.server.answers import total
@@ -134,7 +141,10 @@ class Gateway:
     async def embed(self, caller: Caller, served: ServedModel, request: EmbedRequest) -> Embeddings:
         """The embeddings of texts; every route that makes some does it here."""
         async with self.gate.call(caller, served.model.name) as call:
-            made = await served.engine.embed(request)
+            try:
+                made = await served.engine.embed(request)
+            except RequestError as error:
+                raise ApiError(400, error.message, param="input", code="invalid_value") from None
             call.count(made.prompt_tokens)
             return made
 

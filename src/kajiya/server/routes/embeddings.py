@@ -11,10 +11,9 @@ from pydantic import Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from kajiya.inference.protocol import EmbedRequest, RequestError
+from kajiya.inference.protocol import EmbedRequest
 from kajiya.server.access.caller import Caller
 from kajiya.server.bodies import Body, Token
-from kajiya.server.errors import ApiError
 from kajiya.server.gateway import Gateway
 from kajiya.server.parsing import parse
 from kajiya.server.streaming import unless_client_leaves
@@ -55,10 +54,7 @@ async def embeddings(request: Request) -> Response:
     body = parse(await request.body(), EmbeddingsBody)
     served = await gateway.find(caller, body.model)
     wanted = EmbedRequest(model=served.model.name, inputs=body.inputs, adapters=served.mixture)
-    try:
-        made = await unless_client_leaves(request.receive, gateway.embed(caller, served, wanted))
-    except RequestError as error:
-        raise ApiError(400, error.message, param="input", code="invalid_value") from None
+    made = await unless_client_leaves(request.receive, gateway.embed(caller, served, wanted))
     if made is None:
         return Response()
     written = _base64 if body.encoding_format == "base64" else list
