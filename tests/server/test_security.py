@@ -153,7 +153,10 @@ def ask(server: Running, route: str, headers: dict[str, Any]) -> httpx.Response:
     method, path = route.split(" ")
     return httpx.request(
         method,
-        server.url + path.replace("{model:path}", "tiny").replace("{adapter:path}", "none"),
+        server.url
+        + path.replace("{model:path}", "tiny")
+        .replace("{adapter:path}", "none")
+        .replace("{state}", "none"),
         headers=headers,
     )
 

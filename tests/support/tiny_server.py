@@ -85,9 +85,10 @@ def _main(folder: Path, home: Path, options: dict[str, Any]) -> None:
     wide = ServableModel(options.get("wide", "wide"), base.weights, folder, {}, 16384)
     engine = {"threads": 1, "context_length": 16384, **options.get("engine", {})}
     workspace = Workspace(home)
+    recurrent = ServableModel("tiny", folder, folder, context_length=16384, engine="rwkv")
     named = [resolve_servable(name, workspace) for name in options.get("names", ())]
     serve(
-        named or [base, tuned, wide],
+        named or ([base, tuned, wide] if base.weights.is_file() else [recurrent]),
         workspace,
         ServerSettings.checked({"port": 0, **options.get("server", {})}),
         EngineSettings.checked(engine),

@@ -58,6 +58,10 @@ class Workspace:
         return self.home / "key"
 
     @property
+    def states(self) -> Path:
+        return self.home / "states"
+
+    @property
     def chats(self) -> Path:
         return self.home / "chats"
 

@@ -29,13 +29,14 @@ class Shape(Protocol):
 
 @dataclass
 class Answer:
-    """One reply in the making. `choices` is the number of answers to each prompt."""
+    """One reply in the making. `choices` is the number of answers to each prompt, `state` what is kept."""
 
     id: str
     model: str
     shape: Shape
     choices: int
     with_usage: bool
+    state: str | None = None
     created: int = field(default_factory=lambda: int(time.time()))
     used: dict[int, Usage] = field(default_factory=dict)
 
@@ -45,6 +46,7 @@ class Answer:
             self._count(index, answer)
         return {
             **self._head(self.shape.whole_object),
+            **self._kept(),
             "choices": [self.shape.whole(index, answer) for index, answer in answers.items()],
             "usage": self._usage(),
         }
@@ -56,8 +58,9 @@ class Answer:
     def take(self, index: int, chunk: GenerateChunk) -> Iterator[str]:
         """See `Reply`."""
         self._count(index, chunk)
+        kept = self._kept() if chunk.finish_reason else {}
         for choice in self.shape.pieces(index, chunk):
-            yield event(self._piece([choice]))
+            yield event(self._piece([choice]) | kept)
 
     def end(self) -> Iterator[str]:
         """See `Reply`."""
@@ -75,6 +78,9 @@ class Answer:
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+    def _kept(self) -> dict[str, str]:
+        return {"state": self.state} if self.state else {}
 
     def _count(self, index: int, chunk: GenerateChunk) -> None:
         if chunk.usage:

@@ -23,10 +23,12 @@ from kajiya.server.routes import (
     metrics,
     models,
     responses,
+    states,
     usage,
 )
 from kajiya.server.security import Guard
-from kajiya.server.settings import ServerSettings
+from kajiya.server.settings import MIB, ServerSettings
+from kajiya.server.states import Shelf
 
 
 def create_app(
@@ -40,6 +42,7 @@ def create_app(
         title="Kajiya", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
     app.state.gateway = Gateway(dict(served), gate)
+    app.state.shelf = Shelf(workspace.states, settings.states * MIB)
     app.state.adapters = Adapters(app.state.gateway, workspace)
     # One by one: an included router would hide its routes from the test that walks them.
     app.add_api_route("/health", health.health)
@@ -50,6 +53,10 @@ def create_app(
     app.add_api_route("/v1/adapters/{adapter:path}", adapters.remove_adapter, methods=["DELETE"])
     app.add_api_route("/v1/models", models.list_models)
     app.add_api_route("/v1/models/{model:path}", models.get_model)
+    app.add_api_route("/v1/states", states.list_states)
+    app.add_api_route("/v1/states/{state}", states.get_state)
+    app.add_api_route("/v1/states/{state}", states.remove_state, methods=["DELETE"])
+    app.add_api_route("/v1/states/{state}/content", states.get_content)
     app.add_api_route("/v1/usage", usage.list_usage)
     app.add_api_route("/v1/chat/completions", chat.chat_completions, methods=["POST"])
     app.add_api_route("/v1/completions", completions.completions, methods=["POST"])

@@ -92,7 +92,10 @@ Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
 class Generation(Body):
-    """What both kinds of request share. `min_p` is an extension that other servers have too."""
+    """What both kinds of request share.
+
+    `min_p` is an extension that other servers have too; `state` and `return_state` are ours.
+    """
 
     model: str
     n: int | None = Field(None, ge=1, le=MAX_CHOICES)
@@ -109,9 +112,13 @@ class Generation(Body):
     max_tokens: int | None = Field(None, ge=1)
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
+    state: str | None = None
+    return_state: bool | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.return_state and self.choices > 1:
+            raise ValueError("return_state: of one answer only")
         if self.structured_outputs and self.response_format:
             raise ValueError("response_format and structured_outputs exclude each other")
         if not 0 <= len(self.stops) <= 4 or not all(0 < len(stop) <= 1000 for stop in self.stops):
@@ -186,4 +193,6 @@ class CompletionBody(Generation):
             raise ValueError(
                 f"prompt: between 1 and {MAX_CHOICES} answers in one request, n included"
             )
+        if self.return_state and len(self.prompts) > 1:
+            raise ValueError("return_state: of one answer only")
         return self

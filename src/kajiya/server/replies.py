@@ -88,6 +88,7 @@ class ChatCompletion(BaseModel):
     model: str
     choices: list[ChatChoice]
     usage: CompletionUsage
+    state: str | None = None
 
 
 class CompletionLogprobs(BaseModel):
@@ -117,6 +118,7 @@ class TextCompletion(BaseModel):
     model: str
     choices: list[CompletionChoice]
     usage: CompletionUsage
+    state: str | None = None
 
 
 class ResponseObject(BaseModel):

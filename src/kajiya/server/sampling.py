@@ -10,12 +10,14 @@ from kajiya.server.bodies import Generation
 from kajiya.server.chat_body import ChatBody
 from kajiya.server.errors import ApiError
 from kajiya.server.gateway import ServedModel
+from kajiya.server.states import Kept
 
 
 def engine_requests(
     served: ServedModel,
     body: Generation,
     prompts: list[dict[str, Any]],
+    kept: Kept,
     max_tokens: int | None,
     param: str = "max_tokens",
 ) -> list[GenerateRequest]:
@@ -43,6 +45,8 @@ def engine_requests(
         "logit_bias": body.biases,
         "logprobs": body.wanted_logprobs,
         "constraint": body.constraint,
+        "start": kept.start,
+        "save": kept.save,
         # Asked for the same twice, these must give the same twice.
         "reuse_prompt": body.temperature != 0 and body.seed is None,
         **given,
@@ -54,8 +58,10 @@ def engine_requests(
     ]
 
 
-def chat_requests(served: ServedModel, body: ChatBody, param: str) -> list[GenerateRequest]:
+def chat_requests(
+    served: ServedModel, body: ChatBody, kept: Kept, param: str
+) -> list[GenerateRequest]:
     """The requests for answers to a conversation; `param` is what the client calls their length."""
     prompt = {"messages": body.conversation()}
     most = body.max_completion_tokens or body.max_tokens
-    return engine_requests(served, body, [prompt], most, param)
+    return engine_requests(served, body, [prompt], kept, most, param)

@@ -54,6 +54,16 @@ class ServerSettings(Config):
         ),
         ge=0,
     )
+    states: int = option(
+        1024,
+        en="Room for kept states, MiB",
+        ja="保存する状態の上限 MiB",
+        help=(
+            "For each key; beyond it, no more are kept until some are deleted.",
+            "キーごとの上限。超えると、削除するまで新しく保存できません。",
+        ),
+        ge=0,
+    )
     max_body_bytes: int = option(
         8 * MIB, en="Largest request", ja="リクエストの最大サイズ", ge=1024
     )

@@ -150,7 +150,9 @@ class RwkvEngine:
             read = (before.tokens if before else 0) + len(pending.prompt) + len(pending.written) - 1
             unread = self._unread(pending.written[-1])
             try:
-                self._saved.save(request.save, SavedState(pending.final, read, unread))
+                self._saved.save(
+                    request.save, SavedState(pending.final, read, unread), request.model
+                )
             except OSError as error:
                 raise EngineError(
                     tr(f"the state cannot be kept: {error}", f"状態を保存できません: {error}")

@@ -45,12 +45,13 @@ class SavedStates:
         """Of the base's weights, all of which are read for it: only when a state comes or goes."""
         return weights_sha256(self._folder)
 
-    def save(self, path: Path, saved: SavedState) -> None:
-        """Write `path`, whole or not at all, readable by its owner only."""
+    def save(self, path: Path, saved: SavedState, model: str) -> None:
+        """Write `path`, whole or not at all, readable by its owner only; `model` is what it is called."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         tensors = {name: getattr(saved.state, name).float().contiguous() for name in _PARTS}
         known = {
             "base_sha256": self._sha256,
+            "model": model,
             "tokens": str(saved.tokens),
             "unread": json.dumps(saved.unread),
         }

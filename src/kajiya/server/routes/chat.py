@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from kajiya.server.chat_shape import ChatShape
 from kajiya.server.gateway import Gateway
 from kajiya.server.parsing import parse
 from kajiya.server.sampling import chat_requests
+from kajiya.server.states import Shelf
 from kajiya.server.streaming import respond
 
 
@@ -24,7 +26,9 @@ async def chat_completions(request: Request) -> Response:
     body = parse(await request.body(), ChatBody)
     served = await gateway.find(caller, body.model)
     param = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
-    requests = chat_requests(served, body, param)
+    shelf: Shelf = request.app.state.shelf
+    kept = await asyncio.to_thread(shelf.wanted, caller, served, body)
+    requests = chat_requests(served, body, kept, param)
     chunks = gateway.generate(caller, served, requests, body.choices)
     answer = Answer(
         f"chatcmpl-{secrets.token_hex(12)}",
@@ -32,5 +36,6 @@ async def chat_completions(request: Request) -> Response:
         ChatShape(body.offer),
         body.choices,
         body.with_usage,
+        kept.id,
     )
     return await respond(request, chunks, answer, bool(body.stream))

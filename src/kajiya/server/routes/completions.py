@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections import defaultdict
 from typing import Any
@@ -16,6 +17,7 @@ from kajiya.server.bodies import CompletionBody
 from kajiya.server.gateway import Gateway
 from kajiya.server.parsing import parse
 from kajiya.server.sampling import engine_requests
+from kajiya.server.states import Shelf
 from kajiya.server.streaming import respond
 
 # The API's own default for this route.
@@ -68,7 +70,9 @@ async def completions(request: Request) -> Response:
         {"text": prompt} if isinstance(prompt, str) else {"tokens": tuple(prompt)}
         for prompt in body.prompts
     ]
-    requests = engine_requests(served, body, prompts, body.max_tokens or _DEFAULT_MAX_TOKENS)
+    shelf: Shelf = request.app.state.shelf
+    kept = await asyncio.to_thread(shelf.wanted, caller, served, body)
+    requests = engine_requests(served, body, prompts, kept, body.max_tokens or _DEFAULT_MAX_TOKENS)
     chunks = gateway.generate(caller, served, requests, body.choices)
     answer = Answer(
         f"cmpl-{secrets.token_hex(12)}",
@@ -76,5 +80,6 @@ async def completions(request: Request) -> Response:
         _CompletionShape(),
         body.choices,
         body.with_usage,
+        kept.id,
     )
     return await respond(request, chunks, answer, bool(body.stream))

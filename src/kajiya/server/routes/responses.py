@@ -12,6 +12,7 @@ from kajiya.server.parsing import checked, parse
 from kajiya.server.responses_body import ResponsesBody
 from kajiya.server.responses_reply import ResponseReply
 from kajiya.server.sampling import chat_requests
+from kajiya.server.states import Kept
 from kajiya.server.streaming import respond
 
 
@@ -22,6 +23,8 @@ async def responses(request: Request) -> Response:
     body = parse(await request.body(), ResponsesBody)
     chat = checked(body.as_chat(), ChatBody)
     served = await gateway.find(caller, body.model)
-    chunks = gateway.generate(caller, served, chat_requests(served, chat, "max_output_tokens"))
+    chunks = gateway.generate(
+        caller, served, chat_requests(served, chat, Kept(), "max_output_tokens")
+    )
     reply = ResponseReply(body, chat.offer.names if chat.offer else [])
     return await respond(request, chunks, reply, bool(body.stream))
