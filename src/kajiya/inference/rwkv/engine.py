@@ -81,7 +81,6 @@ class RwkvEngine:
         self._loras = LoraAdapters(adapters, self._model)
         self._tokenizer = ChatTokenizer.load(folder)
         self._vocabulary = Vocabulary(self._tokenizer.tokenizer)
-        self._pieces = self._vocabulary.pieces
         self.capabilities = Capabilities(
             context_length=settings.context_length,
             slots=settings.slots,
@@ -108,7 +107,7 @@ class RwkvEngine:
     def _constraints(self) -> Constraints:
         """Made for the first request that wants a form: for a large vocabulary it takes its time."""
         size, tokenizer = self._model.config.vocab_size, self._tokenizer
-        return Constraints(self._pieces, size, tokenizer.stop_ids, tokenizer.encode)
+        return Constraints(self._vocabulary.pieces, size, tokenizer.stop_ids, tokenizer.encode)
 
     @property
     def alive(self) -> bool:
@@ -181,7 +180,7 @@ class RwkvEngine:
             room=min(request.max_tokens or room, room),
             stop_ids=self._tokenizer.stop_ids,
             sampler=Sampler(request),
-            writer=TextWriter(self._pieces, [*request.stop, *ends]),
+            writer=TextWriter(self._vocabulary.pieces, [*request.stop, *ends]),
             on_chunk=on_chunk,
             reuse=request.reuse_prompt and before is None,
             matcher=None if constraint is None else self._constraints.open(constraint),
