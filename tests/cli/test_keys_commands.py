@@ -78,6 +78,8 @@ def test_rotate_and_revoke(database: Database, capsys: pytest.CaptureFixture[str
         (["create", "x", "--duration", "soon"], "no duration"),
         (["create", "x", "--rpm-limit", "0"], "rpm_limit"),
         (["create", " x"], "cannot be used"),
+        (["create", "x", "--models", ""], "a name is empty"),
+        (["create", "x", "--models", "a", "--models", "b,,"], "a name is empty"),
         (["usage", "nobody"], "there is no such key"),
     ],
 )

@@ -129,7 +129,6 @@ def test_durations_that_are_none(keyring: Keyring, duration: str) -> None:
 @pytest.mark.parametrize(
     ("models", "name", "allowed"),
     [
-        ("", "anything", True),
         ("company-faq", "company-faq", True),
         ("company-faq", "company-faq:2", False),
         ("company-faq", "Company-faq", False),
@@ -147,6 +146,7 @@ def test_durations_that_are_none(keyring: Keyring, duration: str) -> None:
 )
 def test_scopes(models: str, name: str, allowed: bool) -> None:
     assert KeySettings.checked({"models": models}).allows(name) is allowed
+    assert KeySettings().allows(name)
 
 
 @given(

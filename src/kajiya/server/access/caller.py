@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import field_validator
 
 from kajiya.core.config import Config, option
+from kajiya.core.language import tr
 
 ADMINISTRATOR = "administrator"
 
@@ -65,8 +66,12 @@ class KeySettings(Config):
     @field_validator("models", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(name.strip() for name in value.split(",") if name.strip())
+        given = (value,) if isinstance(value, str) else value
+        if isinstance(given, tuple | list) and all(isinstance(text, str) for text in given):
+            names = [name.strip() for text in given for name in text.split(",")]
+            if given and not all(names):  # an empty list would mean all models
+                raise ValueError(tr("a name is empty", "名前が空です"))
+            return tuple(names)
         return value
 
     def allows(self, model: str) -> bool:
