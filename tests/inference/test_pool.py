@@ -59,7 +59,7 @@ async def machine(
 
     yield make
     for own in made:
-        await own.pool.close()
+        await asyncio.gather(*(engine.close() for engine in own.engines))
 
 
 async def test_the_one_not_used_for_longest_makes_room(

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from kajiya.core.errors import EngineError, ResourceError
+from kajiya.core.errors import EngineError, FormatError, ResourceError
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.protocol import EngineSettings, RequestError
 from kajiya.inference.vllm import VllmEngine
@@ -130,14 +130,17 @@ async def test_a_server_whose_engine_died_is_replaced(mortal: VllmEngine) -> Non
     assert gone(before)
 
 
-async def test_one_adapter_in_full(mortal: VllmEngine, tmp_path: Path) -> None:
+async def test_one_adapter_in_full(
+    mortal: VllmEngine, model: ServableModel, tmp_path: Path
+) -> None:
     with pytest.raises(RequestError, match="unknown"):
         await said(mortal, adapters=(("unknown", 1.0),))
-    with pytest.raises(RequestError, match="unknown"):
-        await mortal.unload_adapter("unknown")
-    with pytest.raises(EngineError, match="404"):  # the stand-in cannot
-        await mortal.load_adapter("legal", tmp_path)
+    await mortal.remove_adapter("unknown")  # none is there, which is what was wanted
+    legal = dataclasses.replace(model, name="legal", adapters={"legal": tmp_path})
+    with pytest.raises(FormatError, match="404"):  # the stand-in cannot
+        await mortal.add_model(legal)
     assert mortal.capabilities.adapters == ()
+    assert await said(mortal, max_tokens=2) == " the quick"
 
 
 async def test_a_start_that_fails_says_why(

@@ -17,9 +17,11 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kajiya.core.workspace import Workspace
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.client import WorkerEngine
 from kajiya.inference.protocol import EngineSettings
+from kajiya.server.access.gate import Gate
 from kajiya.server.app import create_app
 from kajiya.server.gateway import ServedModel
 from kajiya.server.settings import ServerSettings
@@ -58,7 +60,9 @@ async def _main(folder: Path, options: dict[str, str]) -> None:
     engine = WorkerEngine([model], settings, log=folder / "stand-in.log")
     await engine.start()
     served = {model.name: ServedModel(model, engine)}
-    app = _WithoutExtras(create_app(ServerSettings(), served, os.environ["VLLM_API_KEY"]))
+    workspace = Workspace(Path(options["--uds"]).parent / "home")
+    gate = Gate.open(os.environ["VLLM_API_KEY"], workspace)
+    app = _WithoutExtras(create_app(ServerSettings(), served, gate, workspace))
     config = uvicorn.Config(app, uds=options["--uds"], log_config=None, lifespan="off")
     assert stat.S_IMODE(Path(options["--uds"]).parent.stat().st_mode) == 0o700
     await uvicorn.Server(config).serve()

@@ -24,7 +24,7 @@ from typing import Any, get_args
 
 import psutil
 
-from kajiya.core.errors import EngineError, KajiyaError
+from kajiya.core.errors import EngineError, FormatError, KajiyaError
 from kajiya.core.language import tr
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.client import RestartingEngine
@@ -146,11 +146,14 @@ class VllmServer:
             self.pending -= 1
 
     async def add(self, model: ServableModel) -> None:
-        """See `Life.add`; raises `EngineError` with vLLM's words for a LoRA that it does not load."""
-        await asyncio.to_thread(self._prompts.add, model)
+        """See `Life.add`; raises `FormatError` with vLLM's words for a LoRA that it does not load."""
         for name, folder in model.adapters.items():
             if name not in self.capabilities.adapters:
-                await self._load(name, folder)
+                try:
+                    await self._load(name, folder)
+                except EngineError as error:
+                    raise FormatError(error.message, where=name, fix=error.fix) from None
+        await asyncio.to_thread(self._prompts.add, model)
 
     async def _load(self, name: str, folder: Path) -> None:
         body = {"lora_name": name, "lora_path": str(folder)}

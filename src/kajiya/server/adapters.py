@@ -71,7 +71,8 @@ class Adapters:
             )
         name = adapter.reference if reference in self.gateway.models else reference
         folders = {adapter.reference: adapter.folder}
-        model = await asyncio.to_thread(servable, name, base, folders, self.workspace)
+        kind = engine.models[0].engine
+        model = await asyncio.to_thread(servable, name, base, folders, self.workspace, kind)
         model = replace(model, reference=adapter.reference)
         await engine.add_model(model)
         self.gateway.models[name] = ServedModel(model, engine)
