@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -18,13 +17,14 @@ from contextlib import (
 )
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 from kajiya.core.errors import ConflictError, EngineError, FormatError
 from kajiya.core.language import tr
 from kajiya.inference.bundle import ServableModel
 from kajiya.inference.connection import Connection
-from kajiya.inference.memory import estimated_memory, too_large
+from kajiya.inference.life import AnyLife
+from kajiya.inference.memory import estimated_memory, still_to_come, too_large
 from kajiya.inference.protocol import (
     BusyError,
     Capabilities,
@@ -34,10 +34,10 @@ from kajiya.inference.protocol import (
     EngineState,
     GenerateChunk,
     GenerateRequest,
+    check_queue,
 )
 
 _LONGEST_PAUSE = 60.0
-_MIB = 1024**2
 # Entered before a process starts and left when it has loaded: gives the bytes that it may take.
 Admission = Callable[["RestartingEngine[Any]"], AbstractAsyncContextManager[float]]
 
@@ -45,44 +45,6 @@ Admission = Callable[["RestartingEngine[Any]"], AbstractAsyncContextManager[floa
 def unlimited(engine: RestartingEngine[Any]) -> AbstractAsyncContextManager[float]:
     """The `Admission` of an engine that has the machine for itself."""
     return nullcontext(math.inf)
-
-
-class Life(Protocol):
-    """One life of an engine's process, from loaded to ended."""
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What is loaded."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether its process is there."""
-
-    @property
-    def pending(self) -> int:
-        """Requests that it has not finished."""
-
-    @property
-    def process(self) -> subprocess.Popen[bytes]:
-        """The process."""
-
-    def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk]:
-        """See `Engine.generate`."""
-
-    async def add(self, model: ServableModel) -> None:
-        """Load one more model of this base, where `capabilities` say that it takes adapters."""
-
-    async def remove_adapter(self, name: str) -> None:
-        """Unload an adapter, once the answers with it have ended."""
-
-    def memory(self) -> int:
-        """Bytes that its processes have in memory, 0 when they are gone."""
-
-    async def close(self) -> None:
-        """End the process and wait for it."""
-
-
-AnyLife = TypeVar("AnyLife", bound=Life)
 
 
 class RestartingEngine(ABC, Generic[AnyLife]):
@@ -285,11 +247,7 @@ class RestartingEngine(ABC, Generic[AnyLife]):
     @contextmanager
     def _arrival(self) -> Iterator[None]:
         """Counted as pending, unless there are too many already."""
-        if self._max_pending is not None and self.pending >= self._max_pending:
-            raise BusyError(
-                tr("too many requests are waiting", "順番待ちのリクエストが多すぎます"),
-                fix=tr("try again soon", "少し待ってからもう一度お試しください"),
-            )
+        check_queue(self.pending, self._max_pending)
         self._arriving += 1
         try:
             yield
@@ -348,9 +306,7 @@ class RestartingEngine(ABC, Generic[AnyLife]):
         self._check_open()
         async with self._admit(self) as limit:
             connection = await self._life(models)
-            self._measured = connection.memory()
-            if models[0].engine == "rwkv":  # its cache fills later
-                self._measured += self._settings.prefix_cache * _MIB
+            self._measured = connection.memory() + still_to_come(models[0], self._settings)
             if self._measured > limit:
                 await connection.close()
                 raise too_large(self._measured, limit)

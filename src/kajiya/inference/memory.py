@@ -32,10 +32,15 @@ def estimated_memory(models: Sequence[ServableModel], settings: EngineSettings) 
     weights = _size(base.weights)
     if base.engine == "rwkv":
         weights = int(weights * _COPIES[settings.weights])
-        return _PROCESS["rwkv"] + weights + files + settings.prefix_cache * _MIB
+        return _PROCESS["rwkv"] + weights + files + still_to_come(base, settings)
     context = min(settings.context_length, *(model.context_length for model in models))
     cache = settings.slots * context * _cache_per_token(base, weights)
     return _PROCESS[base.engine] + weights + files + cache
+
+
+def still_to_come(base: ServableModel, settings: EngineSettings) -> int:
+    """Bytes that an engine takes after it has loaded: our own has a cache that fills."""
+    return settings.prefix_cache * _MIB if base.engine == "rwkv" else 0
 
 
 def too_large(needed: float, limit: float, name: str = "") -> ResourceError:

@@ -302,6 +302,15 @@ class TakesAdapters(Protocol):
         """Give its memory back. New requests for it are refused at once; waits for those there are."""
 
 
+def check_queue(pending: int, most: int | None) -> None:
+    """`BusyError` if as many requests as there may be are unfinished; None means any number."""
+    if most is not None and pending >= most:
+        raise BusyError(
+            tr("too many requests are waiting", "順番待ちのリクエストが多すぎます"),
+            fix=tr("try again soon", "少し待ってからもう一度お試しください"),
+        )
+
+
 def unknown_adapter(name: str) -> RequestError:
     """The error for an adapter that is not loaded."""
     return RequestError(

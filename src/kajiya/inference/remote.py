@@ -16,7 +16,6 @@ from kajiya.inference.endpoint import Endpoint, ModelCard
 from kajiya.inference.openai_api import body_of, chunks_of
 from kajiya.inference.prompts import no_embeddings, unknown_model
 from kajiya.inference.protocol import (
-    BusyError,
     Capabilities,
     ConstraintError,
     ConstraintKind,
@@ -25,6 +24,7 @@ from kajiya.inference.protocol import (
     EngineState,
     GenerateChunk,
     GenerateRequest,
+    check_queue,
     room_after,
     unknown_adapter,
 )
@@ -74,11 +74,7 @@ class RemoteEngine:
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk]:
         """See `Engine.generate`."""
-        if self._max_pending is not None and self._pending >= self._max_pending:
-            raise BusyError(
-                tr("too many requests are waiting", "順番待ちのリクエストが多すぎます"),
-                fix=tr("try again soon", "少し待ってからもう一度お試しください"),
-            )
+        check_queue(self._pending, self._max_pending)
         self._pending += 1
         try:
             endpoint = await self._connected()

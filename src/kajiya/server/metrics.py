@@ -6,7 +6,7 @@ Names models, never prompts, keys or callers.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,12 @@ from prometheus_client.registry import Collector
 
 from kajiya.core.errors import KajiyaError
 from kajiya.inference.client import RestartingEngine
-from kajiya.inference.protocol import Engine, GenerateChunk
+from kajiya.inference.protocol import Engine
+from kajiya.server.streaming import Chunks
 
 if TYPE_CHECKING:
     from kajiya.server.gateway import ServedModel
 
-Chunks = AsyncGenerator[tuple[int, GenerateChunk]]
 _FIRST = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)  # s
 _NEXT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)  # s
 

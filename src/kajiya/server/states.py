@@ -6,6 +6,7 @@ engine does, and sees whether it fits.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from dataclasses import dataclass
@@ -39,10 +40,13 @@ class Shelf:
     folder: Path
     limit: int
 
-    def wanted(self, caller: Caller, served: ServedModel, body: Generation) -> Kept:
+    async def wanted(self, caller: Caller, served: ServedModel, body: Generation) -> Kept:
         """What `body` asks for. A 400 if the model keeps no states or there is no room, a 404 for no state."""
         if body.state is None and not body.return_state:
             return Kept()
+        return await asyncio.to_thread(self._places, caller, served, body)
+
+    def _places(self, caller: Caller, served: ServedModel, body: Generation) -> Kept:
         if not served.engine.capabilities.states:
             raise ApiError(
                 400,

@@ -85,7 +85,7 @@ def test_states_that_cannot_be_continued(
         ask(exact, [7], start=short)
     tensors = load_file(file)
     tensors["wkv"] = torch.full_like(tensors["wkv"], torch.nan)
-    known = {"base_sha256": exact._saved._sha256, "tokens": "2", "unread": "[5]"}
+    known = {"base_sha256": exact._initial.base_sha256, "tokens": "2", "unread": "[5]"}
     save_file(tensors, short, metadata=known)
     with pytest.raises(RequestError, match="damaged"):
         ask(exact, [7], start=short)

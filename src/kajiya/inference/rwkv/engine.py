@@ -77,7 +77,7 @@ class RwkvEngine:
         self._model = _load(folder, settings)
         config = self._model.config
         self._initial = InitialStates(folder, adapters, config)
-        self._saved = SavedStates(folder, self._initial.mixed(()))
+        self._saved = SavedStates(self._initial)
         self._loras = LoraAdapters(adapters, self._model)
         self._tokenizer = ChatTokenizer.load(folder)
         self._vocabulary = Vocabulary(self._tokenizer.tokenizer)

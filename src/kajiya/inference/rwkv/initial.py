@@ -32,7 +32,7 @@ class InitialStates:
             self.add(name, path)
 
     @cached_property
-    def _sha256(self) -> str:
+    def base_sha256(self) -> str:
         """Of the weights: reads them all, so only where there is a state to compare with."""
         return weights_sha256(self._folder)
 
@@ -40,7 +40,7 @@ class InitialStates:
         """Load one more; raises `ConflictError` for a state of other weights, `FormatError` if damaged."""
         values = self._zero
         if (path / STATE_FILE).is_file():
-            values = load_state(path, self._sha256).values
+            values = load_state(path, self.base_sha256).values
             check_shape(values, self._config.to_dict(), str(path))
         self._values[name] = values
 

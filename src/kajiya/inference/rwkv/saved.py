@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from safetensors.torch import save_file
 from kajiya.core.files import replacing
 from kajiya.core.language import tr
 from kajiya.inference.protocol import RequestError
+from kajiya.inference.rwkv.initial import InitialStates
 from kajiya.models.recurrent.state import RecurrentState
-from kajiya.models.recurrent.tuned import weights_sha256
 
 _PARTS = ("att_shift", "wkv", "ffn_shift")
 
@@ -34,23 +33,19 @@ class SavedState:
 
 
 class SavedStates:
-    """Reads and writes states of the model in `folder`, whose initial state has the shapes of `zero`."""
+    """Reads and writes states of the model that begins from `initial`."""
 
-    def __init__(self, folder: Path, zero: RecurrentState) -> None:
-        self._folder = folder
+    def __init__(self, initial: InitialStates) -> None:
+        self._initial = initial
+        zero = initial.mixed(())
         self._shapes = {name: tuple(getattr(zero, name).shape) for name in _PARTS}
-
-    @cached_property
-    def _sha256(self) -> str:
-        """Of the base's weights, all of which are read for it: only when a state comes or goes."""
-        return weights_sha256(self._folder)
 
     def save(self, path: Path, saved: SavedState, model: str) -> None:
         """Write `path`, whole or not at all, readable by its owner only; `model` is what it is called."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         tensors = {name: getattr(saved.state, name).float().contiguous() for name in _PARTS}
         known = {
-            "base_sha256": self._sha256,
+            "base_sha256": self._initial.base_sha256,
             "model": model,
             "tokens": str(saved.tokens),
             "unread": json.dumps(saved.unread),
@@ -65,7 +60,9 @@ class SavedStates:
             with safe_open(path, framework="pt") as opened:
                 known: dict[str, str] = opened.metadata() or {}
                 shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
-                fits = shapes == self._shapes and known.get("base_sha256") == self._sha256
+                fits = (
+                    shapes == self._shapes and known.get("base_sha256") == self._initial.base_sha256
+                )
                 state = RecurrentState(*map(opened.get_tensor, _PARTS)) if fits else None
         except FileNotFoundError:
             raise RequestError(tr("there is no such state", "その状態はありません")) from None

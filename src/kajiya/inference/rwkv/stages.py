@@ -130,17 +130,15 @@ def mix_time(
 ) -> None:
     """`m.mixed` = the six inputs of the time mix; `shift` `[slots, layers, width]` becomes the last token's."""
     p, width = weights.vectors[layer], m.x.shape[1]
-    for b in range(member, len(slots), members):
-        _normalise(m.x[b], p[_LN1_GAIN], p[_LN1_BIAS], weights.norm_eps, m.normed[b])
-    meet(counters, members)
+    eps = weights.norm_eps
+    _normalise_rows(m, p[_LN1_GAIN], p[_LN1_BIAS], eps, len(slots), counters, member, members)
     for b in range(member, len(slots), members):
         h, before = m.normed[b], _before(m.normed, b, slots, shift, layer)
         for kind in range(6):
             share, out = p[_X_R + kind], m.mixed[kind, b]
             for j in range(width):
                 out[j] = h[j] + (before[j] - h[j]) * share[j]
-    meet(counters, members)
-    _keep_last(m.normed, slots, shift, layer, member, members)
+    _keep_last(m.normed, slots, shift, layer, counters, member, members)
 
 
 @loop
@@ -176,17 +174,15 @@ def mix_channels(
 ) -> None:
     """`m.mixed[0]` = the input of the channel mix; `shift` becomes the last token's."""
     p, width = weights.vectors[layer], m.x.shape[1]
-    for b in range(member, len(slots), members):
-        _normalise(m.x[b], p[_LN2_GAIN], p[_LN2_BIAS], weights.norm_eps, m.normed[b])
-    meet(counters, members)
+    eps = weights.norm_eps
+    _normalise_rows(m, p[_LN2_GAIN], p[_LN2_BIAS], eps, len(slots), counters, member, members)
     share = p[_X_FFN]
     for b in range(member, len(slots), members):
         h, before = m.normed[b], _before(m.normed, b, slots, shift, layer)
         out = m.mixed[0, b]
         for j in range(width):
             out[j] = h[j] + (before[j] - h[j]) * share[j]
-    meet(counters, members)
-    _keep_last(m.normed, slots, shift, layer, member, members)
+    _keep_last(m.normed, slots, shift, layer, counters, member, members)
 
 
 @loop
@@ -206,8 +202,21 @@ def _before(normed: Any, b: Any, slots: Any, shift: Any, layer: Any) -> Any:
 
 
 @loop
-def _keep_last(normed: Any, slots: Any, shift: Any, layer: int, member: int, members: int) -> None:
-    """Keep the last row of each sequence; once everybody has read what was kept before."""
+def _normalise_rows(
+    m: Any, gain: Any, bias: Any, eps: float, rows: int, counters: Any, member: int, members: int
+) -> None:
+    """`m.normed` = the layer norm of every row; there for all members when this returns."""
+    for b in range(member, rows, members):
+        _normalise(m.x[b], gain, bias, eps, m.normed[b])
+    meet(counters, members)
+
+
+@loop
+def _keep_last(
+    normed: Any, slots: Any, shift: Any, layer: int, counters: Any, member: int, members: int
+) -> None:
+    """Keep the last row of each sequence, once all members have read what was kept before."""
+    meet(counters, members)
     for b in range(member, len(slots), members):
         if b + 1 == len(slots) or slots[b + 1] != slots[b]:
             shift[slots[b], layer] = normed[b]

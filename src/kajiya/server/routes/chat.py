@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 
 from starlette.requests import Request
@@ -27,7 +26,7 @@ async def chat_completions(request: Request) -> Response:
     served = await gateway.find(caller, body.model)
     param = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
     shelf: Shelf = request.app.state.shelf
-    kept = await asyncio.to_thread(shelf.wanted, caller, served, body)
+    kept = await shelf.wanted(caller, served, body)
     requests = chat_requests(served, body, kept, param)
     chunks = gateway.generate(caller, served, requests, body.choices)
     answer = Answer(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections import defaultdict
 from typing import Any
@@ -71,7 +70,7 @@ async def completions(request: Request) -> Response:
         for prompt in body.prompts
     ]
     shelf: Shelf = request.app.state.shelf
-    kept = await asyncio.to_thread(shelf.wanted, caller, served, body)
+    kept = await shelf.wanted(caller, served, body)
     requests = engine_requests(served, body, prompts, kept, body.max_tokens or _DEFAULT_MAX_TOKENS)
     chunks = gateway.generate(caller, served, requests, body.choices)
     answer = Answer(
