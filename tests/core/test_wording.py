@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import kajiya
+from kajiya.corpus.report import words
 
 SOURCE = Path(kajiya.__file__).parent
 FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
@@ -32,8 +33,18 @@ def _is_blank(text: ast.expr) -> bool:
 def test_every_message_has_both_wordings(file: str) -> None:
     for call in _calls(file, "tr"):
         where = f"{file}:{call.lineno}"
+        if [type(arg) for arg in call.args] == [ast.Starred]:
+            continue  # a pair that stands elsewhere: below
         assert len(call.args) == 2 and not call.keywords, f"{where}: tr(English, Japanese)"
         assert not any(_is_blank(text) for text in call.args), f"{where}: a wording is empty"
+
+
+@pytest.mark.parametrize("pairs", [words.STAGES, words.KINDS, words.REASONS, words.RULES])
+def test_every_pair_that_stands_elsewhere_has_both_wordings(
+    pairs: dict[str, tuple[str, str]],
+) -> None:
+    for name, pair in pairs.items():
+        assert len(pair) == 2 and all(text.strip() for text in pair), name
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -69,10 +69,12 @@ def examples(*lengths: int, seed: int = 0) -> list[Example]:
 
 
 class Recorder:
-    """A reporter that remembers, and asks to stop after `stop_after` steps."""
+    """A reporter that remembers, and asks to stop or to finish after so many steps."""
 
-    def __init__(self, stop_after: int | None = None) -> None:
+    def __init__(self, stop_after: int | None = None, finish_after: int | None = None) -> None:
         self.stop_after = stop_after
+        self.finish_after = finish_after
+        self.samples: list[tuple[int, str, str, str]] = []
         self.metrics: list[tuple[int, dict[str, float]]] = []
         self.logs: list[str] = []
 
@@ -85,7 +87,16 @@ class Recorder:
         self.logs.append(message)
 
     def should_stop(self) -> bool:
-        return self.stop_after is not None and max(s for s, _ in self.metrics) >= self.stop_after
+        return self._has_reached(self.stop_after)
+
+    def should_finish(self) -> bool:
+        return self._has_reached(self.finish_after)
+
+    def sample(self, step: int, question: str, answer: str, expected: str = "") -> None:
+        self.samples.append((step, question, answer, expected))
+
+    def _has_reached(self, step: int | None) -> bool:
+        return step is not None and max(s for s, _ in self.metrics) >= step
 
     def series(self, name: str) -> dict[int, float]:
         return {step: values[name] for step, values in self.metrics if name in values}

@@ -48,6 +48,16 @@ class Log(_Event):
     message: str
 
 
+class Sample(_Event):
+    """What the model being trained answers to one of a few fixed questions, to see what it has learnt."""
+
+    type: Literal["sample"] = "sample"
+    step: int
+    question: str
+    answer: str
+    expected: str = ""
+
+
 class ArtifactMade(_Event):
     """Something was registered: `reference` is `name:version`."""
 
@@ -67,7 +77,9 @@ class Failure(_Event):
     fix: str = ""
 
 
-Event = Annotated[Progress | Metric | Log | ArtifactMade | Failure, Field(discriminator="type")]
+Event = Annotated[
+    Progress | Metric | Log | Sample | ArtifactMade | Failure, Field(discriminator="type")
+]
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
 
 
@@ -93,20 +105,23 @@ class EventLog:
         finally:
             os.close(descriptor)
 
-    def read(self, position: int = 0) -> tuple[list[Event], int]:
-        """Events from byte `position` on, and the position to ask for next time."""
-        return read_lines(self.path, position)
+    def read(self, position: int = 0, most: int | None = None) -> tuple[list[Event], int]:
+        """Events from byte `position` on, and the position to ask for next time.
+
+        With `most`, only about so many bytes of them.
+        """
+        return read_lines(self.path, position, most)
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.read()[0])
 
 
-def read_lines(path: Path, position: int = 0) -> tuple[list[Event], int]:
+def read_lines(path: Path, position: int = 0, most: int | None = None) -> tuple[list[Event], int]:
     """Whole lines of an event file from byte `position`; an unfinished last line waits."""
     try:
         with path.open("rb") as file:
             file.seek(position)
-            data = file.read()
+            data = file.read() if most is None else file.read(most) + file.readline()
     except FileNotFoundError:
         return [], position
     end = data.rfind(b"\n") + 1

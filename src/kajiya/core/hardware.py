@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ def _container_limit() -> int | None:
     return None
 
 
+@cache
 def _processor() -> tuple[str, set[str]]:
     name, flags = platform.processor() or platform.machine(), set[str]()
     try:
@@ -100,6 +102,7 @@ def _processor() -> tuple[str, set[str]]:
     return name, flags
 
 
+@cache  # asking the driver takes a while, and pages ask often
 def _gpus() -> tuple[Gpu, ...]:
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
     try:

@@ -50,12 +50,21 @@ class Workspace:
         return self.home / "jobs"
 
     @property
+    def uploads(self) -> Path:
+        return self.home / "uploads"
+
+    @property
     def cache(self) -> Path:
         return self.home / "cache"
 
     @property
     def key_file(self) -> Path:
         return self.home / "key"
+
+    @property
+    def served(self) -> Path:
+        """What the console serves, for its next start."""
+        return self.home / "serving.json"
 
     @property
     def states(self) -> Path:

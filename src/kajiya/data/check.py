@@ -83,14 +83,16 @@ def check_file(
     limit_bytes: int = DEFAULT_LIMIT,
     tokenizer: ChatTokenizer | None = None,
     max_tokens: int = DEFAULT_MAX_TOKENS,
+    name: str | None = None,
 ) -> CheckedData:
     """Read and check a file of questions and answers.
 
     `columns` maps roles to column names where the names do not tell. With a `tokenizer`, rows of more
     than `max_tokens` tokens are left out; without one, characters are counted and long rows only
-    reported. Raises `TableError` for a file that cannot be read, `ConfigError` for a wrong mapping.
+    reported. `name` is what people call the file. Raises `TableError` for a file that cannot be read,
+    `ConfigError` for a wrong mapping.
     """
-    with open_table(path, limit_bytes) as table:
+    with open_table(path, limit_bytes, name) as table:
         found = find_columns(table.columns, columns, where=table.name)
         check = _Check(table, found, tokenizer, max_tokens)
         for record in table.records:

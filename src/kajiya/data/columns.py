@@ -43,7 +43,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
         *("回答内容", "答え", "答", "解答", "応答", "返答", "出力", "アシスタント"),
     ),
     "system": ("system", "systemprompt", "システム", "システムプロンプト", "役割"),
-    "messages": ("messages", "conversations", "conversation", "会話", "対話"),
+    "messages": ("messages", "conversations", "conversation", "utterances", "会話", "対話"),
     "id": ("id", "no", "番号", "識別子", "rowid"),
     "key_fact": ("keyfact", "keyfacts", "要点", "キーワード", "必須語"),
     "category": ("category", "分類", "カテゴリ", "カテゴリー", "種別"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -52,27 +53,44 @@ def write_dataset(folder: Path, checked: CheckedData) -> Dataset:
 
 def load_dataset(folder: Path) -> Dataset:
     """Read a dataset's folder. Raises `NotFoundError` or `FormatError` naming the file and line."""
-    rows: list[Row] = []
+    return Dataset(tuple(read_rows(folder)), read_report(folder))
+
+
+def read_rows(folder: Path, start: int = 0, most: int | None = None) -> Iterator[Row]:
+    """At most `most` rows from number `start` (from 0) on, as they are asked for; raises as `load_dataset`."""
     path = folder / ROWS_FILE
+    end = None if most is None else start + most
     try:
         with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(islice(file, start, end), start=start + 1):
                 try:
-                    rows.append(_row(json.loads(line)))
+                    yield _row(json.loads(line))
                 except (ValueError, KeyError, TypeError, RecursionError):
                     raise _damaged(f"{path}:{number}") from None
-        report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise NotFoundError(
-            tr("this is not a dataset's folder", "データセットのフォルダではありません"),
-            where=str(error.filename),
-            fix=tr("make one: kajiya data import", "kajiya data import で作成してください"),
-        ) from None
+        raise _no_dataset(error) from None
     except UnicodeDecodeError:
         raise _damaged(str(path)) from None
-    except ValueError:
+
+
+def count_rows(folder: Path) -> int:
+    """How many rows there are."""
+    try:
+        with (folder / ROWS_FILE).open("rb") as file:
+            return sum(1 for _ in file)
+    except FileNotFoundError as error:
+        raise _no_dataset(error) from None
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """The report of the check; raises as `load_dataset`."""
+    try:
+        report: dict[str, Any] = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise _no_dataset(error) from None
+    except ValueError:  # of Unicode as well
         raise _damaged(str(folder / REPORT_FILE)) from None
-    return Dataset(tuple(rows), report)
+    return report
 
 
 def register_dataset(
@@ -101,6 +119,14 @@ def _row(values: dict[str, Any]) -> Row:
     ):
         raise ValueError
     return row
+
+
+def _no_dataset(error: FileNotFoundError) -> NotFoundError:
+    return NotFoundError(
+        tr("this is not a dataset's folder", "データセットのフォルダではありません"),
+        where=str(error.filename),
+        fix=tr("make one: kajiya data import", "kajiya data import で作成してください"),
+    )
 
 
 def _damaged(where: str) -> FormatError:

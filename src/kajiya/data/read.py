@@ -36,13 +36,15 @@ class Table:
 
 
 @contextmanager
-def open_table(path: Path, limit_bytes: int = DEFAULT_LIMIT) -> Iterator[Table]:
-    """Open a file of at most `limit_bytes` bytes.
+def open_table(
+    path: Path, limit_bytes: int = DEFAULT_LIMIT, name: str | None = None
+) -> Iterator[Table]:
+    """Open a file of at most `limit_bytes` bytes; `name` is what people call it, if not as the path.
 
     Raises `TableError`, with a `code` for each kind of problem, here or while `records` are read.
     """
     with open_source(path, limit_bytes) as file:
-        where, suffix, start = path.name, path.suffix.lower(), head(file)
+        where, suffix, start = name or path.name, path.suffix.lower(), head(file)
         refuse_binary(start, where)
         if start.startswith(MAGIC) or suffix == ".parquet":
             yield _parquet(file, where, limit_bytes)

@@ -23,6 +23,7 @@ _SPEAKERS: dict[str, Role] = {
     "gpt": "assistant",
     "model": "assistant",
     "bot": "assistant",
+    "agent": "assistant",
 }
 _ID_LENGTH = 200
 
@@ -114,7 +115,7 @@ def _text(record: Record, column: str | None) -> str:
 
 
 def _conversation(value: Any, column: str) -> tuple[Message, ...]:
-    """A list of {role, content} (OpenAI) or {from, value} (ShareGPT), or such a list as JSON text."""
+    """A list of {role, content} (OpenAI), {from, value} (ShareGPT) or {name, text}, or it as JSON text."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -148,8 +149,8 @@ def _conversation(value: Any, column: str) -> tuple[Message, ...]:
 def _message(item: Any, column: str) -> Message:
     if not isinstance(item, dict):
         raise RowError("messages_form", column, _form())
-    speaker = item.get("role", item.get("from"))
-    content = item.get("content", item.get("value"))
+    speaker = item.get("role", item.get("from", item.get("name")))
+    content = item.get("content", item.get("value", item.get("text")))
     if not isinstance(speaker, str) or not isinstance(content, str):
         raise RowError("messages_form", column, _form())
     role = _SPEAKERS.get(speaker.strip().lower())

@@ -81,20 +81,23 @@ def _check(status: os.stat_result, where: str, limit_bytes: int) -> None:
             fix=tr("save the data as a file first", "データをファイルに保存してください"),
         )
     if status.st_size > limit_bytes:
-        size, limit = status.st_size / MEGABYTE, limit_bytes / MEGABYTE
-        raise TableError(
-            "too_large",
-            tr(
-                f"the file has {size:,.1f} MB, the limit is {limit:,.1f} MB",
-                f"ファイルが {size:,.1f} MB あります (上限は {limit:,.1f} MB)",
-            ),
-            where=where,
-            fix=tr(
-                "split it, or raise --limit-mb", "分割するか、--limit-mb で上限を上げてください"
-            ),
-        )
+        raise too_large(status.st_size, limit_bytes, where)
     if status.st_size == 0:
         raise empty(where)
+
+
+def too_large(size_bytes: int, limit_bytes: int, where: str) -> TableError:
+    """The problem of a file over the limit."""
+    size, limit = size_bytes / MEGABYTE, limit_bytes / MEGABYTE
+    return TableError(
+        "too_large",
+        tr(
+            f"the file has {size:,.1f} MB, the limit is {limit:,.1f} MB",
+            f"ファイルが {size:,.1f} MB あります (上限は {limit:,.1f} MB)",
+        ),
+        where=where,
+        fix=tr("split it, or raise --limit-mb", "分割するか、--limit-mb で上限を上げてください"),
+    )
 
 
 def empty(where: str) -> TableError:

@@ -13,6 +13,7 @@ from typing import Any
 from kajiya.core.language import tr
 from kajiya.store.lineage import LineageNode
 from kajiya.store.manifest import Manifest
+from kajiya.store.words import kind_words, role_words
 
 _SPECIAL = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
 _BLOCK_START = re.compile(
@@ -73,14 +74,18 @@ def render_card(manifest: Manifest, lineage: LineageNode) -> str:
 def _summary(manifest: Manifest, lineage: LineageNode) -> list[str]:
     bases = [node for node in lineage.parents if node.role == "base"]
     facts = [
-        (tr("Kind", "種類"), manifest.kind),
+        (tr("Kind", "種類"), kind_words(manifest.kind)),
         (tr("Base", "もとのモデル"), ", ".join(node.reference for node in bases)),
-        (tr("Made", "作成"), manifest.created_at),
+        (tr("Made", "作成"), _moment(manifest.created_at)),
         (tr("By", "作成したもの"), f"Kajiya {manifest.code_version}"),
         (tr("Size", "大きさ"), human_size(manifest.size)),
     ]
     lines = [escape(manifest.description), ""] if manifest.description else []
     return lines + [f"- {title}: {escape(value)}" for title, value in facts if value]
+
+
+def _moment(when: str) -> str:
+    return f"{when[:16].replace('T', ' ')} UTC" if when.endswith("+00:00") else when
 
 
 def _usage(manifest: Manifest) -> list[str]:
@@ -123,13 +128,13 @@ def _walk(node: LineageNode) -> Iterator[LineageNode]:
 
 
 def _tree(node: LineageNode, depth: int) -> Iterator[str]:
-    role = f"{escape(node.role)}: " if node.role else ""
+    role = f"{escape(role_words(node.role))}: " if node.role else ""
     state = {
         "present": "",
         "missing": tr(" (removed)", " (削除済み)"),
         "changed": tr(" (replaced by another)", " (別のものに置き換わっています)"),
     }[node.state]
-    yield f"{'  ' * depth}- {role}{escape(node.kind)} {escape(node.reference)}{state}"
+    yield f"{'  ' * depth}- {role}{escape(kind_words(node.kind))} {escape(node.reference)}{state}"
     for parent in node.parents:
         yield from _tree(parent, depth + 1)
 

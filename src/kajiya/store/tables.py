@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -94,4 +95,90 @@ USAGE = Table(
     Index("ix_usage_key_id", "key_id", "day"),
     Index("ix_usage_day", "day"),
     Index("ix_usage_status", "status", "server"),
+)
+
+# People who use the console. A password is a scrypt hash with its own salt and cost.
+USERS = Table(
+    "users",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("role", String(20), nullable=False),
+    Column("password", String(200), nullable=False),
+    Column("language", String(10)),
+    Column("theme", String(10)),
+    Column("welcome", JSON, nullable=False),
+    Column("created_at", String(40), nullable=False),
+    Column("closed_at", String(40)),
+)
+
+# Signed-in browsers, by the SHA-256 of what their cookie holds.
+SESSIONS = Table(
+    "sessions",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", String(40), nullable=False),
+    Column("seen_at", String(40), nullable=False),
+)
+
+# Who did what. Rows are added, never changed; old ones go by the retention that was chosen.
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("at", String(40), nullable=False, index=True),
+    Column("who", String(100), nullable=False),
+    Column("action", String(100), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", JSON, nullable=False),
+)
+
+# Conversations in the console, each one person's. `settings` are those of its next answer.
+CONVERSATIONS = Table(
+    "conversations",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("user_id", String(40), nullable=False),
+    Column("title", String(200), nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("created_at", String(40), nullable=False),
+    Column("updated_at", String(40), nullable=False),
+    Index("ix_conversations_user_id", "user_id", "updated_at"),
+)
+
+# Turns in their order. An answer has a `side`: two models may answer the same question, and the
+# conversation goes on from the one that is `chosen`.
+CHAT_MESSAGES = Table(
+    "chat_messages",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("conversation_id", ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("side", String(1), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("chosen", Boolean, nullable=False),
+    Column("made_by", JSON, nullable=False),
+    Column("created_at", String(40), nullable=False),
+    Index("ix_chat_messages_conversation_id", "conversation_id", "position", "side", unique=True),
+)
+
+# What people thought of answers, with everything needed to learn from it: it outlives conversations.
+PREFERENCES = Table(
+    "preferences",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("verdict", String(10), nullable=False),
+    Column("user_id", String(40), nullable=False),
+    Column("message_id", String(40), nullable=False),
+    Column("prompt", JSON, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("made_by", JSON, nullable=False),
+    Column("other_answer", Text),
+    Column("other_made_by", JSON),
+    Column("created_at", String(40), nullable=False),
+    UniqueConstraint("message_id", "user_id", "kind", name="uq_preferences_message_id"),
+    Index("ix_preferences_created_at", "created_at"),
 )
