@@ -25,6 +25,7 @@ from kajiya.tokenizer.world import (
     world_vocabulary,
     write_world_tokenizer,
 )
+from support.japanese import japanese_texts
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -224,3 +225,14 @@ def test_transformers_reads_it_alike(folder: Path, chat: ChatTokenizer) -> None:
     messages = [Message("user", "始業は?\n\n\nいつ"), Message("assistant", "九時")]
     assert found["input_ids"] == chat.encode_chat(messages)
     assert (theirs.eos_token_id, theirs.pad_token_id) == (0, 0)
+
+
+@settings(deadline=None)  # the first call compiles
+@given(st.lists(st.text(max_size=60), max_size=5))
+def test_many_at_once_are_read_as_one_by_one(chat: ChatTokenizer, texts: list[str]) -> None:
+    assert chat.encode_texts(texts) == [chat.encode(text) for text in texts]
+
+
+def test_pages_at_once_are_read_as_one_by_one(chat: ChatTokenizer) -> None:
+    texts = [*japanese_texts(), "<|endoftext|>", ""]
+    assert chat.encode_texts(texts) == [chat.encode(text) for text in texts]

@@ -10,6 +10,7 @@ ids agree with its `apply_chat_template` for text that holds no special token.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from tokenizers import Tokenizer
 
 from kajiya.core.errors import DataError, FormatError, NotFoundError
 from kajiya.core.language import tr
+from kajiya.tokenizer.batch import Encode, batch_encoder
 from kajiya.tokenizer.messages import ROLES, Message, Piece, Role
 from kajiya.tokenizer.plain import PlainEncoder
 from kajiya.tokenizer.templates import ChatTemplate, Rendering, default_template
@@ -97,6 +99,22 @@ class ChatTokenizer:
         With `special`, special tokens written in the text become special: for trusted text only.
         """
         return self._encode([Piece(text, trusted=special, trained=False)])[0]
+
+    def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of many texts at once, in parallel and as fast as it goes."""
+        try:
+            found = self._encode_texts(texts)
+        except (UnicodeEncodeError, TypeError):
+            return [self.encode(text) for text in texts]  # which says what is wrong
+        control = self._plain.control_ids
+        return [
+            ids if control.isdisjoint(ids) else self.encode(text)
+            for text, ids in zip(texts, found, strict=True)
+        ]
+
+    @functools.cached_property
+    def _encode_texts(self) -> Encode:
+        return batch_encoder(Path(self._where), self.tokenizer)
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """The text of `ids`, with or without special tokens."""

@@ -7,10 +7,10 @@ model with this tokenizer can be exported.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
@@ -33,17 +33,26 @@ _TEMPLATE = (
 )
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int, folder: Path) -> Tokenizer:
+def train_tokenizer(
+    texts: Iterable[str],
+    vocab_size: int,
+    folder: Path,
+    *,
+    longest: int = _LONGEST,
+    terms: Sequence[str] = (),
+) -> Tokenizer:
     """Train on `texts` and write `tokenizer.json`, its configuration and a chat template to `folder`.
 
-    The vocabulary has at most `vocab_size` entries; fewer if the texts do not hold enough to merge.
-    Raises `ConfigError` for a size below 257.
+    The vocabulary has at most `vocab_size` entries, none of more bytes than `longest` kanji; fewer
+    if the texts do not hold enough to merge. Each of `terms` becomes a token of its own, which text
+    is searched for first. Raises `ConfigError` for a size below 257 and the terms.
     """
-    if vocab_size < SMALLEST:
+    smallest = SMALLEST + len(terms)
+    if vocab_size < smallest:
         raise ConfigError(
             tr(
-                f"a byte-level vocabulary has at least {SMALLEST} entries",
-                f"バイト単位の語彙には少なくとも {SMALLEST} 個必要です",
+                f"a byte-level vocabulary has at least {smallest} entries",
+                f"バイト単位の語彙には少なくとも {smallest} 個必要です",
             ),
             where="vocab_size",
         )
@@ -56,15 +65,22 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, folder: Path) -> Toke
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = BpeTrainer(
-        vocab_size=vocab_size,
+        vocab_size=vocab_size - len(terms),
         min_frequency=2,
         special_tokens=[END],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        max_token_length=3 * _LONGEST,
+        max_token_length=3 * longest,
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_tokens([AddedToken(term, special=False, normalized=False) for term in terms])
     write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True) + "\n")
+    write_settings(folder)
+    return tokenizer
+
+
+def write_settings(folder: Path, unknown: str | None = None) -> None:
+    """Write the configuration and the chat template of a tokenizer whose end of text is `END`."""
     write_json(
         folder / "tokenizer_config.json",
         {
@@ -72,8 +88,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, folder: Path) -> Toke
             "bos_token": END,
             "eos_token": END,
             "pad_token": END,
+            **({} if unknown is None else {"unk_token": unknown}),
             "add_bos_token": False,
         },
     )
     write_text(folder / "chat_template.jinja", _TEMPLATE)
-    return tokenizer
