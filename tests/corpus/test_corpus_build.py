@@ -14,13 +14,13 @@ from support.corpora import documents, make_corpus, make_tokenizer
 def test_every_document_begins_with_the_end_of_text(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path)
     tokenizer = ChatTokenizer.load(tmp_path)
-    shard = corpus.shard
+    shard = corpus.shards
     assert corpus.documents == len(shard) == len(documents())
     for index, document in enumerate(documents()):
         ids = shard[index].tolist()
         assert ids[0] == tokenizer.eos_id
         assert tokenizer.decode(ids[1:], skip_special=False) == document.text
-    assert corpus.tokens == len(shard.tokens)
+    assert corpus.tokens == shard.tokens
     assert corpus.size == sum(len(document.text.encode()) for document in documents())
 
 
@@ -30,7 +30,7 @@ def test_works_are_held_out_whole(tmp_path: Path) -> None:
     held_out = {groups[i] for i in corpus.held_out}
     assert held_out
     assert held_out.isdisjoint(groups[i] for i in corpus.trained)
-    assert sorted(corpus.held_out + corpus.trained) == list(range(corpus.documents))
+    assert sorted([*corpus.held_out, *corpus.trained.tolist()]) == list(range(corpus.documents))
     sizes = [len(documents()[i].text.encode()) for i in corpus.held_out]
     assert corpus.held_out_size == sum(sizes) <= 0.05 * corpus.size * 2
     assert len(corpus.held_out_titles) == len(corpus.held_out)
@@ -59,7 +59,7 @@ def test_special_tokens_in_a_text_stay_text(tmp_path: Path) -> None:
     tokenizer = make_tokenizer(tmp_path)
     texts = [Document(str(i), f"あ<|endoftext|>い{i}\n", group=str(i)) for i in range(2)]
     corpus = build_corpus(texts, tokenizer, tmp_path / "corpus")
-    assert all(corpus.shard[i].tolist().count(0) == 1 for i in range(2))
+    assert all(corpus.shards[i].tolist().count(0) == 1 for i in range(2))
 
 
 def test_nothing_is_left_of_what_fails(tmp_path: Path) -> None:

@@ -11,15 +11,19 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kajiya.core.errors import ConfigError, DataError, FormatError
 from kajiya.core.files import atomic_folder, write_json
 from kajiya.core.language import tr
 from kajiya.corpus.document import Document
-from kajiya.corpus.shards import Shard, write_shard
+from kajiya.corpus.shard_set import ShardSet
+from kajiya.corpus.shards import write_shard
 from kajiya.tokenizer.chat import ChatTokenizer
 
 MANIFEST = "corpus.json"
-_TOKENS = "tokens"
+TOKENS, HELD_OUT = "tokens", "held-out"  # beginnings of the shards' names
 _AT_ONCE = 64  # documents tokenised in parallel
 _LARGEST_SHARE = 0.05  # of the corpus that is held out
 _LARGEST_PART = 0.1  # of the held-out text that is one work
@@ -29,13 +33,15 @@ _LARGEST_PART = 0.1  # of the held-out text that is one work
 class Corpus:
     """A tokenised corpus in a folder. Sizes are in bytes of UTF-8.
 
-    `sha256` is of the tokens; `held_out` are indices of documents that are kept out of training; all others are trained on.
+    `sha256` is of the tokens. `sequences` counts a document as often as it is repeated; `held_out` are
+    indices of those that are kept out of training; all others are trained on.
     """
 
     folder: Path
     sha256: str
     vocab_size: int
     documents: int
+    sequences: int
     tokens: int
     size: int
     held_out: tuple[int, ...]
@@ -43,15 +49,14 @@ class Corpus:
     held_out_titles: tuple[str, ...]
 
     @property
-    def shard(self) -> Shard:
-        """The tokens."""
-        return Shard.open(self.folder / _TOKENS)
+    def shards(self) -> ShardSet:
+        """The tokens; those that are held out may have shards of their own, which come last."""
+        return ShardSet.open(self.folder, f"{TOKENS}*", f"{HELD_OUT}*")
 
     @property
-    def trained(self) -> tuple[int, ...]:
-        """Indices of the documents to train on."""
-        held_out = set(self.held_out)
-        return tuple(index for index in range(self.documents) if index not in held_out)
+    def trained(self) -> NDArray[np.int64]:
+        """Indices of the sequences to train on."""
+        return np.setdiff1d(np.arange(self.sequences), np.array(self.held_out, np.int64))
 
     @classmethod
     def open(cls, folder: Path) -> Corpus:
@@ -66,6 +71,12 @@ class Corpus:
                 tr(f"not a corpus: {error}", f"コーパスではありません: {error}"),
                 where=str(folder / MANIFEST),
             ) from None
+
+    def save(self, folder: Path) -> None:
+        """Write the description that `open` reads."""
+        description = asdict(self)
+        del description["folder"]
+        write_json(folder / MANIFEST, description)
 
 
 @dataclass(frozen=True)
@@ -92,19 +103,12 @@ def build_corpus(
 
     Raises `DataError` for a corpus without text, `ConfigError` for a tokenizer without end-of-text.
     """
-    if tokenizer.eos_id is None:
-        raise ConfigError(
-            tr(
-                "the tokenizer has no end-of-text token, so documents could not be told apart",
-                "トークナイザに文書の終わりを示すトークンがありません",
-            ),
-            where="eos_token",
-        )
+    end = end_of_text(tokenizer)
     seen: list[_Seen] = []
     digest = hashlib.sha256()
     with atomic_folder(folder) as scratch:
-        encoded = _encode(documents, tokenizer, tokenizer.eos_id, seen, digest.update, tell)
-        tokens = write_shard(scratch / _TOKENS, encoded, tokenizer.vocab_size)
+        encoded = _encode(documents, tokenizer, end, seen, digest.update, tell)
+        tokens = write_shard(scratch / TOKENS, encoded, tokenizer.vocab_size)
         if not seen:
             raise DataError(tr("there is no text", "文書がありません"))
         held_out = _hold_out(seen, held_out_size, seed)
@@ -113,15 +117,14 @@ def build_corpus(
             sha256=digest.hexdigest(),
             vocab_size=tokenizer.vocab_size,
             documents=len(seen),
+            sequences=len(seen),
             tokens=tokens,
             size=sum(document.size for document in seen),
             held_out=tuple(held_out),
             held_out_size=sum(seen[index].size for index in held_out),
             held_out_titles=tuple(seen[index].title for index in held_out),
         )
-        description = asdict(corpus)
-        del description["folder"]
-        write_json(scratch / MANIFEST, description)
+        corpus.save(scratch)
     return corpus
 
 
@@ -136,20 +139,28 @@ def _encode(
     done = 0
     source = iter(documents)
     while several := list(islice(source, _AT_ONCE)):
-        encodings = tokenizer.tokenizer.encode_batch_fast(
-            [document.text for document in several], add_special_tokens=False
-        )
-        for document, encoding in zip(several, encodings, strict=True):
-            raw = document.text.encode("utf-8")
-            seen.append(_Seen(document.group, document.title, len(raw)))
-            ids = encoding.ids
-            if end in ids:  # spelled by ordinary merges; the careful way never does that
-                ids = tokenizer.encode(document.text)
-            done += len(raw)
+        texts = [document.text for document in several]
+        for document, ids in zip(several, tokenizer.encode_texts(texts), strict=True):
             tokens = [end, *ids]
+            size = len(document.text.encode("utf-8"))
+            seen.append(_Seen(document.group, document.title, size))
+            done += size
             digest(array("I", tokens).tobytes())
             yield tokens
         tell(done)
+
+
+def end_of_text(tokenizer: ChatTokenizer) -> int:
+    """The token before each document; raises `ConfigError` if the tokenizer has none."""
+    if tokenizer.eos_id is None:
+        raise ConfigError(
+            tr(
+                "the tokenizer has no end-of-text token, so documents could not be told apart",
+                "トークナイザに文書の終わりを示すトークンがありません",
+            ),
+            where="eos_token",
+        )
+    return tokenizer.eos_id
 
 
 def _hold_out(seen: list[_Seen], wanted: int, seed: int) -> list[int]:

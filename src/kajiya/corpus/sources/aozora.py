@@ -6,22 +6,27 @@ that name a code; those become the character. Paragraph indentation is layout an
 
 from __future__ import annotations
 
-import lzma
 import re
 import tarfile
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
-from kajiya.core.errors import DataError
+from kajiya.core.config import option
+from kajiya.core.errors import DataError, NotFoundError
 from kajiya.core.language import tr
 from kajiya.corpus.document import Document
+from kajiya.corpus.sources.opened import find_files, opened, read_file, too_large
+from kajiya.corpus.sources.source import PathSource, Problems, stop
 
 UNKNOWN = "〓"  # the geta mark: a character that the note describes but gives no code for
 _LARGEST = 64 * 1024**2  # bytes of one work
 
-_RULE = re.compile(r"-{20,}")
+_PLACE = re.compile(r"(?:^|/)cards/(\d{6})/files/(\d+)_")
+_RULE = re.compile(r"-{5,}")
+_LEGEND = "記号について"
 _COLOPHON = re.compile(r"^(?:底本[：:]|入力[：:])", re.MULTILINE)
 _RUBY_BASE = re.compile(r"｜([^｜《》\n]+)《[^》\n]*》")
 _RUBY = re.compile(r"《[^》\n]*》")
@@ -88,49 +93,88 @@ def parse_aozora(raw: bytes) -> AozoraWork:
     return AozoraWork(title, " ".join(names), author, translator, body, colophon)
 
 
-def read_archive(path: Path) -> Iterator[Document]:
-    """The works in an archive (`.tar`, `.tar.xz`, `.tar.gz`…) of Aozora Bunko's text files, in its order.
+class AozoraSource(PathSource):
+    """An archive (.tar, .tar.xz, .tar.gz…) of Aozora Bunko's text files, or a folder of them."""
 
-    Reads it as a stream; nothing is unpacked. Files that are not `.txt` are passed over. Two files
-    with the same title and author (one with and one without ruby) are in one group.
+    kind: Literal["aozora"] = option("aozora", en="Kind of source", ja="情報源の種類")
+    language: str = option("ja", en="Language", ja="言語")
+    domain: str = option("literature", en="Kind of text", ja="文書の種別")
 
-    Raises `DataError` naming the archive or the work that cannot be read.
+
+def read_aozora(settings: AozoraSource, problems: Problems = stop) -> Iterator[Document]:
+    """A document a work, in the order of the archive or the folder; its id is the file's name.
+
+    An archive is read as a stream; nothing is unpacked. Files that are not `.txt` are passed over. Files
+    with the same title and author (with and without ruby, or another edition) are of one group.
+
+    `problems` is told of works that cannot be read. Raises `DataError` naming the archive and the byte
+    where it is damaged, `NotFoundError` if there is nothing.
     """
-    try:
-        with tarfile.open(path, mode="r|*") as archive:
-            for member in archive:
-                file = archive.extractfile(member) if member.isfile() else None
-                if file is not None and member.name.endswith(".txt") and member.size <= _LARGEST:
-                    yield _document(member.name, file.read(), path)
-    except (OSError, tarfile.TarError, lzma.LZMAError, EOFError) as error:
-        raise DataError(
-            tr(f"the archive cannot be read: {error}", f"書庫を読めません: {error}"),
-            where=str(path),
-            fix=tr("get or copy it again", "取得かコピーをやり直してください"),
-        ) from None
+    path = Path(settings.path)
+    works = _in_folder(path, problems) if path.is_dir() else _in_archive(path, problems)
+    for name, raw in works:
+        try:
+            work = parse_aozora(raw)
+        except DataError as error:
+            problems(DataError(error.message, where=f"{path}: {name}", fix=error.fix))
+            continue
+        yield settings.document(
+            PurePosixPath(name).stem,
+            f"{work.title}\n{work.author}\n\n{work.body}",
+            group=f"{work.title}\n{work.author}",
+            title=work.title,
+            author=work.author,
+            url=_address(name),
+        )
 
 
-def _document(name: str, raw: bytes, archive: Path) -> Document:
-    try:
-        work = parse_aozora(raw)
-    except DataError as error:
-        raise DataError(error.message, where=f"{archive}: {name}", fix=error.fix) from None
-    return Document(
-        id=PurePosixPath(name).stem,
-        text=f"{work.title}\n{work.author}\n\n{work.body}\n",
-        group=f"{work.title}\n{work.author}",
-        title=work.title,
-        author=work.author,
-    )
+def _in_folder(path: Path, problems: Problems) -> Iterator[tuple[str, bytes]]:
+    for name, file in find_files(path, (".txt",), problems):
+        try:
+            yield name, read_file(file, _LARGEST)
+        except DataError as error:
+            problems(error)
+
+
+def _in_archive(path: Path, problems: Problems) -> Iterator[tuple[str, bytes]]:
+    if not path.is_file():
+        raise NotFoundError(
+            tr("there is no such archive or folder", "書庫もフォルダもありません"), where=str(path)
+        )
+    with opened(path) as unpacked:
+        try:
+            with tarfile.open(fileobj=unpacked, mode="r|*") as archive:
+                for member in archive:
+                    if not member.isfile() or not member.name.endswith(".txt"):
+                        continue
+                    if member.size > _LARGEST:
+                        problems(too_large(f"{path}: {member.name}", _LARGEST))
+                    elif file := archive.extractfile(member):
+                        yield member.name, file.read()
+        except tarfile.TarError as error:
+            raise DataError(
+                tr(f"the archive is damaged: {error}", f"書庫が壊れています: {error}"),
+                where=str(path),
+                fix=tr("get or copy it again", "取得かコピーをやり直してください"),
+            ) from None
+
+
+def _address(name: str) -> str:
+    """The page of a work at Aozora Bunko, where the file's place (`cards/AUTHOR/files/WORK_…`) tells it."""
+    found = _PLACE.search(name)
+    return f"https://www.aozora.gr.jp/cards/{found[1]}/card{found[2]}.html" if found else ""
 
 
 def _cut_legend(text: str) -> str:
     """What follows the legend of symbols, which stands between two rules at the very beginning."""
     lines = text.lstrip("\n").split("\n")
-    if not _RULE.fullmatch(lines[0]):
+    ends = [number for number, line in enumerate(lines) if _RULE.fullmatch(line)]
+    if not ends or ends[0] != 0:
         return text
-    end = next((i for i, line in enumerate(lines[1:], 1) if _RULE.fullmatch(line)), 0)
-    return "\n".join(lines[end + 1 :])
+    legend = "\n".join(lines[: ends[1] + 1]) if len(ends) > 1 else ""
+    if _LEGEND not in legend:  # a rule of the work itself
+        return "\n".join(lines[1:])
+    return "\n".join(lines[ends[1] + 1 :])
 
 
 def _cut_colophon(text: str) -> tuple[str, str]:

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kajiya.core.errors import DataError
-from kajiya.corpus.sources.aozora import AozoraWork, parse_aozora, read_archive
+from kajiya.core.errors import DataError, NotFoundError
+from kajiya.corpus.document import Document
+from kajiya.corpus.sources.aozora import AozoraSource, AozoraWork, parse_aozora, read_aozora
+from kajiya.corpus.sources.source import Problems, stop
 
-ARCHIVE = Path(__file__).parents[3] / "shared/data/aozora/aozora-public-domain.tar.xz"
+ARCHIVE = Path(__file__).parents[4] / "shared/data/aozora/aozora-public-domain.tar.xz"
 LEGEND = """-------------------------------------------------------
 【テキスト中に現れる記号について】
 
@@ -59,6 +61,11 @@ def test_subtitle_and_translator() -> None:
 
 def test_a_work_without_a_legend() -> None:
     assert work("本文です。", legend="").body == "本文です。"
+
+
+def test_a_legend_between_short_rules_and_a_work_that_begins_with_a_rule() -> None:
+    assert work("本文。", legend=LEGEND.replace("-" * 55, "-" * 9)).body == "本文。"
+    assert work(f"{'-' * 30}\n一。\n{'-' * 30}\n二。", legend="").body == f"一。\n{'-' * 30}\n二。"
 
 
 @pytest.mark.parametrize(
@@ -129,6 +136,9 @@ def test_any_arrangement_of_symbols_is_read_or_refused(body: str) -> None:
     assert "\n\n\n" not in found.body
 
 
+ONE = "題\n作者\n\n本文《ほんぶん》。".encode("cp932")
+
+
 def archive_of(works: dict[str, bytes], path: Path) -> Path:
     with tarfile.open(path, "w:xz") as archive:
         for name, raw in works.items():
@@ -138,30 +148,61 @@ def archive_of(works: dict[str, bytes], path: Path) -> Path:
     return path
 
 
+def read(path: Path, problems: Problems = stop) -> list[Document]:
+    return list(read_aozora(AozoraSource(path=str(path)), problems))
+
+
+WORKS = {
+    "cards/000879/files/1_ruby_2/1_ruby_2.txt": ONE,
+    "cards/000879/files/1_ruby_2/README": b"x",
+    "cards/000879/files/1_txt_3/1_txt_3.txt": ONE,
+}
+
+
 def test_an_archive_is_read_work_by_work(tmp_path: Path) -> None:
-    one = "題\n作者\n\n本文《ほんぶん》。".encode("cp932")
-    works = {"cards/1/1_ruby/1_ruby.txt": one, "README": b"x", "cards/1/1_txt/1_txt.txt": one}
-    found = list(read_archive(archive_of(works, tmp_path / "a.tar.xz")))
-    assert [document.id for document in found] == ["1_ruby", "1_txt"]
+    found = read(archive_of(WORKS, tmp_path / "a.tar.xz"))
+    assert [document.id for document in found] == ["1_ruby_2", "1_txt_3"]
     assert found[0].text == "題\n作者\n\n本文。\n"
     assert found[0].group == found[1].group
+    assert found[0].url == "https://www.aozora.gr.jp/cards/000879/card1.html"
+    assert (found[0].language, found[0].domain) == ("ja", "literature")
 
 
-def test_a_damaged_archive_and_a_damaged_work_are_named(tmp_path: Path) -> None:
-    path = archive_of({"bad.txt": b"\xff\xff"}, tmp_path / "a.tar.xz")
+def test_a_folder_gives_the_same_documents(tmp_path: Path) -> None:
+    path = archive_of(WORKS, tmp_path / "a.tar.xz")
+    with tarfile.open(path) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    assert read(tmp_path / "unpacked") == read(path)
+
+
+def test_a_damaged_work_is_named_and_passed_over(tmp_path: Path, problems: list[DataError]) -> None:
+    path = archive_of({"bad.txt": b"\xff\xff", "good.txt": ONE}, tmp_path / "a.tar.xz")
+    assert [document.id for document in read(path, problems.append)] == ["good"]
+    assert [problem.where for problem in problems] == [f"{path}: bad.txt"]
     with pytest.raises(DataError, match=r"bad\.txt"):
-        list(read_archive(path))
-    path.write_bytes(path.read_bytes()[:100])
+        read(path)
+
+
+@pytest.mark.parametrize("kept", [0, 50, 150, -1])
+def test_a_damaged_archive_is_named(tmp_path: Path, kept: int) -> None:
+    path = archive_of(WORKS, tmp_path / "a.tar.xz")
+    path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(DataError, match=r"a\.tar\.xz"):
-        list(read_archive(path))
+        read(path)
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        read(tmp_path / "no.tar.xz")
 
 
 def test_real_works() -> None:
     if not ARCHIVE.exists():
         pytest.skip(f"the shared data is not here: {ARCHIVE}")
-    for document in islice(read_archive(ARCHIVE), 100):
+    for document in islice(read_aozora(AozoraSource(path=str(ARCHIVE))), 100):
         assert document.title
         assert document.author
+        assert document.url.startswith("https://www.aozora.gr.jp/cards/")
         assert not re.search(
             r"［＃|《|》|^底本[：:]|-{20}|青空文庫作成", document.text, re.MULTILINE
         )

@@ -1,0 +1,1 @@
+"""Documents, and lines of documents, that a corpus holds more than once."""

@@ -1,0 +1,1 @@
+"""What a document must be like to be trained on: rules with thresholds, measured over whole batches."""
