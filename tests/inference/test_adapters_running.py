@@ -127,12 +127,12 @@ async def test_one_worker_is_left_in_the_end(bare: WorkerEngine, tuned: Servable
     old = bare.process_id
     assert old is not None
     running = [bare.generate(request(max_tokens=LONG)) for _ in range(3)]
-    for answer in running:
-        await anext(answer)
+    begun = [(await anext(answer)).text for answer in running]
     await bare.add_model(tuned)
     assert psutil.pid_exists(old)
-    for answer in running:
-        assert "".join([chunk.text async for chunk in answer]).startswith(STORY * 5)
+    for first, answer in zip(begun, running, strict=True):
+        rest = "".join([chunk.text async for chunk in answer])
+        assert (first + rest).startswith(STORY * 5)
     await until(lambda: bare.process_id == old or not psutil.pid_exists(old))
     assert bare.available
     assert bare.pending == 0

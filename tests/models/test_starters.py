@@ -49,7 +49,8 @@ def starter(
         licence_source="tiny",
         licence_files=(Part("tiny-part1", "tiny_part1/LICENSE"),),
         install="pip install tiny",
-        description="Tiny",
+        english="Tiny",
+        japanese="小さい",
     )
     monkeypatch.setitem(STARTERS, "tiny", made)
     return made

@@ -11,6 +11,8 @@ import torch
 from tokenizers import Tokenizer
 
 from kajiya.models.formats.gguf_writer import write_model
+from kajiya.models.starters import find_starter
+from kajiya.training.estimate import Shape
 from support.llama_logprobs import LlamaCppLogprobs, largest_difference, torch_next
 
 pytestmark = pytest.mark.real
@@ -102,3 +104,10 @@ def test_text_is_cut_into_the_same_tokens(
     # As many tokens, and the same next one: other tokens would not lead there.
     top = [a["choices"][0]["logprobs"]["content"][0]["top_logprobs"] for a in (by_text, by_ids)]
     assert top[0] == top[1]
+
+
+@pytest.mark.parametrize("name", STARTERS)
+def test_a_starter_costs_what_its_configuration_says(
+    starter_model: Callable[[str], Path], name: str
+) -> None:
+    assert Shape.of(find_starter(name).shape) == Shape.read(starter_model(name))

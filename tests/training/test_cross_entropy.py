@@ -84,3 +84,16 @@ def test_large_logits_stay_finite() -> None:
     loss = linear_cross_entropy(hidden, weight, torch.tensor([0, 4]))
     loss.backward()
     assert torch.isfinite(loss) and hidden.grad is not None and torch.isfinite(hidden.grad).all()
+
+
+def test_in_bf16_a_broad_distribution_pulls_the_gradient_to_no_side() -> None:
+    torch.manual_seed(0)
+    vocabulary = 16 * BLOCK
+    weight = torch.randn(vocabulary, 48).bfloat16()
+    hidden = (torch.randn(90, 48) / 3).bfloat16().requires_grad_()
+    labels = torch.randint(0, vocabulary, (90,))
+    (gradient,) = torch.autograd.grad(linear_cross_entropy(hidden, weight, labels), hidden)
+    probable = (hidden.detach().double() @ weight.double().t()).softmax(-1)
+    wanted = probable @ weight.double()
+    pull = gradient + weight[labels]  # without the labels' own part, which is exact
+    assert (pull - wanted).sum(0).norm() / wanted.sum(0).norm() < 0.01

@@ -13,7 +13,7 @@ from kajiya.core.errors import ResourceError
 from kajiya.core.hardware import GIB, Gpu, Hardware
 from kajiya.training.adapters.lora import add_lora
 from kajiya.training.config import TuneConfig
-from kajiya.training.estimate import Estimate, Shape, estimate, remember_speed
+from kajiya.training.estimate import Estimate, Shape, Sizes, estimate, remember_speed
 from support.tiny_models import tiny_config, tiny_torch_model
 
 MACHINE = Hardware("test", 2, 16 * GIB, 8 * GIB, 100 * GIB, True, ())
@@ -21,7 +21,8 @@ SHAPE = Shape(layers=18, width=640, inner=2048, query=1024, key_value=256, vocab
 
 
 def plan(cache: Path, hardware: Hardware = MACHINE, **options: object) -> Estimate:
-    return estimate(SHAPE, [100] * 50, [40] * 50, TuneConfig.checked(options), hardware, cache)
+    sizes = Sizes.of([100] * 50, [40] * 50, 1024)
+    return estimate(SHAPE, sizes, TuneConfig.checked(options), hardware, cache)
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma", "gemma2", "gemma3"])
@@ -46,7 +47,9 @@ def test_a_configuration_without_head_dim(tmp_path: Path) -> None:
 
 def test_rows_that_are_too_long_do_not_count(tmp_path: Path) -> None:
     config = TuneConfig(max_tokens=64, question_dropout=0, epochs=3)
-    found = estimate(SHAPE, [10, 64, 65], [5, 9, 60], config, MACHINE, tmp_path)
+    sizes = Sizes.of([10, 64, 65], [5, 9, 60], config.max_tokens)
+    assert sizes.longest == 64
+    found = estimate(SHAPE, sizes, config, MACHINE, tmp_path)
     assert (found.rows, found.tokens, found.labels) == (2, 3 * 74, 3 * 14)
 
 

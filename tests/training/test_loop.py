@@ -145,7 +145,11 @@ def test_the_best_is_kept_and_the_last_if_asked(tmp_path: Path) -> None:
     assert measured[outcome.kept_step] == min(measured.values())
     assert outcome.kept_step < outcome.total_steps
     ended = make(tmp_path / "last", Recorder(), keep="last", **options)
-    assert ended.run().kept_step == outcome.total_steps
+    last = ended.run()
+    assert (last.kept_step, last.held_out_loss) == (
+        outcome.total_steps,
+        measured[outcome.total_steps],
+    )
     shorter = make(tmp_path / "short", Recorder(stop_after=outcome.kept_step), **options)
     shorter.run()
     assert_equal(parameters(loop), parameters(shorter))

@@ -81,7 +81,7 @@ def test_bits_per_byte_are_those_of_the_whole_held_out_text(
     )
     _, recorder = train(model, corpus, tmp_path, config)
     fresh = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    shard, nats = corpus.shard, 0.0
+    shard, nats = corpus.shards, 0.0
     for index in corpus.held_out:
         ids = torch.tensor(shard[index].astype(int))
         # Each document ends where the next begins, with a 0; after the last nothing is predicted.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +96,17 @@ def test_parts_together_are_the_whole() -> None:
 def test_too_little_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="fewer than a row"):
         Windows(shard_of([5]), [0], 8, seed=0)
+
+
+@given(LENGTHS, st.integers(1, 8), st.integers(0, 3))
+def test_every_window_maps_back_to_its_documents(
+    lengths: list[int], context: int, seed: int
+) -> None:
+    shard = shard_of(lengths)
+    windows = Windows(shard, range(len(lengths)), context, seed)
+    rows = windows.rows(0, windows.count)
+    for row, spans in enumerate(windows.spans(0, windows.count)):
+        told = [
+            shard[span.document][span.offset : span.offset + span.length].tolist() for span in spans
+        ]
+        assert list(chain(*told))[:context] == rows.inputs[row].tolist()

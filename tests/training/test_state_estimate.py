@@ -11,11 +11,12 @@ from torch import nn
 from kajiya.core.hardware import GIB, Hardware
 from kajiya.training.adapters.kinds import add_adapter
 from kajiya.training.config import TuneConfig
-from kajiya.training.estimate import Shape, estimate, remember_speed
+from kajiya.training.estimate import Shape, Sizes, estimate, remember_speed
 from support.recurrent import tiny_rwkv
 from support.tuning import VOCABULARY
 
 MACHINE = Hardware("test", 2, 16 * GIB, 8 * GIB, 100 * GIB, True, ())
+SIZES = Sizes.of([100] * 50, [40] * 50, 1024)
 
 
 def shape_of(family: str, folder: Path) -> Shape:
@@ -45,9 +46,7 @@ def test_parameters_are_those_of_the_real_model(tmp_path: Path, family: str, met
 def test_a_state_costs_less_than_a_lora(tmp_path: Path) -> None:
     shape = shape_of("rwkv7", tmp_path)
     found = {
-        method: estimate(
-            shape, [100] * 50, [40] * 50, TuneConfig.checked({"method": method}), MACHINE, tmp_path
-        )
+        method: estimate(shape, SIZES, TuneConfig.checked({"method": method}), MACHINE, tmp_path)
         for method in ("state", "lora+state")
     }
     assert found["state"].trainable < found["lora+state"].trainable
@@ -60,6 +59,6 @@ def test_speeds_of_both_kinds_are_kept_apart(tmp_path: Path) -> None:
     remember_speed(tmp_path, MACHINE, config, 1e12, 10, "rwkv")
     remember_speed(tmp_path, MACHINE, config, 9e12, 10)
     shape = shape_of("rwkv7", tmp_path)
-    found = estimate(shape, [100], [40], config, MACHINE, tmp_path)
+    found = estimate(shape, SIZES, config, MACHINE, tmp_path)
     assert found.calibrated
     assert found.seconds == pytest.approx(found.operations / 1e11)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -61,7 +61,7 @@ def group_by_base(models: Iterable[Model]) -> list[tuple[Model, ...]]:
     """
     groups: list[list[Model]] = []
     for model in models:
-        home = next((group for group in groups if _fits(model, group)), None)
+        home = next((group for group in groups if fits(model, group)), None)
         if home is None:
             groups.append([model])
         else:
@@ -69,7 +69,8 @@ def group_by_base(models: Iterable[Model]) -> list[tuple[Model, ...]]:
     return [tuple(group) for group in groups]
 
 
-def _fits(model: Model, group: list[Model]) -> bool:
+def fits(model: Model, group: Sequence[Model]) -> bool:
+    """Whether `model` can share the base that those of `group` have."""
     return isinstance(model, ServableModel) and all(
         isinstance(other, ServableModel)
         and other.engine == model.engine

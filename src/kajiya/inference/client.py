@@ -146,8 +146,12 @@ class RestartingEngine(ABC, Generic[AnyLife]):
     async def start(self) -> None:
         """See `Engine.start`: loads the models if they never were."""
         if self._capabilities is None:
-            with self._arrival():
-                await self._connected()
+            await self.load()
+
+    async def load(self) -> None:
+        """Have the models in memory, as the next request would."""
+        with self._arrival():
+            await self._connected()
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateChunk]:
         """See `Engine.generate`."""

@@ -29,6 +29,10 @@ class EnginePool:
         """Count this engine, and unload it where that makes room for others."""
         self._engines.append(engine)
 
+    def remove(self, engine: RestartingEngine[Any]) -> None:
+        """Count this engine no more; it is about to be closed."""
+        self._engines.remove(engine)
+
     @asynccontextmanager
     async def admit(self, engine: RestartingEngine[Any]) -> AsyncIterator[float]:
         """Make room for `engine`, which loads inside the block; gives the whole budget.
@@ -59,7 +63,7 @@ class EnginePool:
         """
         while seconds:
             now = time.monotonic()
-            for engine in self._engines:
+            for engine in list(self._engines):
                 if engine.last_used + seconds <= now:
                     await engine.unload()
             await asyncio.sleep(seconds / 4)

@@ -18,16 +18,27 @@ from kajiya.core.language import tr
 from kajiya.core.workspace import Workspace
 
 
-def run_module(module: str, *arguments: str, workspace: Workspace) -> str:
-    """Run `python -m module arguments…`; returns the last line it printed, raises what it raised."""
-    # -P: nothing that lies in the working folder can stand in for a module.
-    result = subprocess.run(
-        [sys.executable, "-P", "-m", module, *arguments],
-        capture_output=True,
-        text=True,
-        env=workspace.environment(),
-        check=False,
-    )
+def run_module(
+    module: str, *arguments: str, workspace: Workspace, seconds: float | None = None
+) -> str:
+    """Run `python -m module arguments…`; returns the last line it printed, raises what it raised.
+
+    After `seconds` it is ended, and `ResourceError` raised.
+    """
+    try:
+        # -P: nothing that lies in the working folder can stand in for a module.
+        result = subprocess.run(
+            [sys.executable, "-P", "-m", module, *arguments],
+            capture_output=True,
+            text=True,
+            env=workspace.environment(),
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ResourceError(
+            tr(f"not done after {seconds:g} seconds", f"{seconds:g} 秒以内に終わりませんでした")
+        ) from None
     if result.returncode == 0:
         return (result.stdout.strip().splitlines() or [""])[-1]
     raise _raised(result.stderr, result.returncode, arguments[0] if arguments else module)
@@ -61,8 +72,8 @@ def _raised(stderr: str, status: int, where: str) -> KajiyaError:
     if status == -signal.SIGKILL:
         return ResourceError(
             tr(
-                "the conversion was killed, most likely for want of memory",
-                "変換処理が強制終了されました (メモリ不足と思われます)",
+                "the work was killed, most likely for want of memory",
+                "処理が強制終了されました (メモリ不足と思われます)",
             ),
             where=where,
             fix=tr(
@@ -71,8 +82,8 @@ def _raised(stderr: str, status: int, where: str) -> KajiyaError:
         )
     return KajiyaError(
         tr(
-            f"the conversion failed (status {status}): {last}",
-            f"変換に失敗しました (終了コード {status}): {last}",
+            f"the work failed (status {status}): {last}",
+            f"処理に失敗しました (終了コード {status}): {last}",
         ),
         where=where,
     )

@@ -17,7 +17,12 @@ from kajiya.models.child import report
 from kajiya.models.formats.gguf_writer import Precision, write_model
 from kajiya.models.formats.rwkv.pth import write_pth
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+)
 
 
 def merge(base: Path, adapter: Path, target: Path, dtype: Literal["float32", "bfloat16"]) -> None:

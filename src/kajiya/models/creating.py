@@ -1,7 +1,8 @@
 """New models with random weights, to be pretrained: RWKV-7, or a Llama-style model of equal size.
 
-Run as a program (`python -m kajiya.models.creating ARCH SIZE TOKENIZER NAME SEED`) so that callers
-need not import torch. TOKENIZER is a folder with `tokenizer.json`.
+Run as a program (`python -m kajiya.models.creating ARCH SIZE TOKENIZER NAME SEED [PARENT]`) so that
+callers need not import torch. TOKENIZER is a folder with `tokenizer.json`, PARENT the reference of the
+tokenizer that it is, if it is one of the workspace.
 """
 
 from __future__ import annotations
@@ -109,16 +110,27 @@ def create_model(
 
 
 def register_new(
-    arch: Architecture, size: str, tokenizer: Path, name: str, workspace: Workspace, seed: int = 0
+    arch: Architecture,
+    size: str,
+    tokenizer: Path,
+    name: str,
+    workspace: Workspace,
+    seed: int = 0,
+    parent: str | None = None,
 ) -> Artifact:
-    """`create_model` as the next version of model `name` in the workspace."""
+    """`create_model` as the next version of model `name` in the workspace.
+
+    `parent` is the reference of the tokenizer in the workspace that it is made with, if it is one.
+    """
     recipe = {"arch": arch, "size": size, "seed": seed}
     description = tr(
         f"new {arch} model of size {size}, not trained yet",
         f"新しい {arch} モデル ({size})、未学習",
     )
-    with ArtifactStore(workspace).draft(
-        "model", name, config=recipe, description=description
+    store = ArtifactStore(workspace)
+    parents = [store.get(parent, "tokenizer").as_parent("tokenizer")] if parent else []
+    with store.draft(
+        "model", name, parents=parents, config=recipe, description=description
     ) as draft:
         parameters = create_model(arch, size, tokenizer, draft.folder, seed)
         vocab_size = ChatTokenizer.load(draft.folder).vocab_size
@@ -133,12 +145,14 @@ def register_new(
 
 def main(arguments: list[str]) -> int:
     """Create as the arguments say; prints the new reference."""
-    arch, size, tokenizer, name, seed = arguments
+    arch, size, tokenizer, name, seed, *parents = arguments
 
     def work() -> str:
         kind = cast(Architecture, arch)
         folder = Path(tokenizer)
-        return register_new(kind, size, folder, name, Workspace.current(), int(seed)).reference
+        parent = parents[0] if parents else None
+        made = register_new(kind, size, folder, name, Workspace.current(), int(seed), parent)
+        return made.reference
 
     return report(work)
 

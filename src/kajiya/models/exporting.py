@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import Literal
 
 from kajiya.core.errors import ConfigError, ConflictError, FormatError
-from kajiya.core.files import atomic_folder, replacing
+from kajiya.core.files import atomic_folder, replacing, write_text
 from kajiya.core.language import tr
 from kajiya.core.workspace import Workspace
 from kajiya.models.child import run_module
+from kajiya.models.ollama import modelfile
 from kajiya.models.resolve import GGUF_FILE, STATE_FILE, base_of, resolve
 from kajiya.models.state_commands import export_state
 from kajiya.store.artifacts import Artifact
 from kajiya.store.manifest import CARD_FILE
+from kajiya.tokenizer.chat import ChatTokenizer
 
-Format = Literal["safetensors", "gguf", "adapter", "pth"]
+Format = Literal["safetensors", "gguf", "ollama", "adapter", "pth"]
 Precision = Literal["q8_0", "f16", "bf16", "f32"]
 _GGUF = {"model": GGUF_FILE, "adapter": "adapter.gguf"}
+_OLLAMA_CONTEXT = 4096  # tokens at most: memory grows with it, and Ollama takes it all at once
 _MADE = "q8_0"  # where no precision is asked for and there is no file to copy
 _ADAPTER_FILES = (
     "adapter_config.json",
@@ -38,6 +41,7 @@ _MODEL_FILES = (
     "config.json",
     "generation_config.json",
     "tokenizer.json",
+    "tokenizer.model",
     "tokenizer_config.json",
     "chat_template.jinja",
 )
@@ -56,7 +60,8 @@ def export(
     """Write the model or adapter `reference` to `target`; returns `target`.
 
     `safetensors` and `adapter` make a folder with the licence texts and the card, `gguf` and `pth` a
-    file. A model's GGUF is the one that it came as, unless `precision` is given; its `pth` is the
+    file; `ollama` makes a folder with a Modelfile beside the GGUF (of an adapter, its base's and its own,
+    or with `merge` one). A model's GGUF is the one that it came as, unless `precision` is given; its `pth` is the
     official layout of RWKV weights. An adapter is exported alone (as `pth`, its initial state), or with
     `merge` as one model together with its base.
 
@@ -71,7 +76,9 @@ def export(
         _export_file(artifact, target, workspace, form, precision, merge)
         return target
     with _folder(target) as folder:
-        if merge:
+        if form == "ollama":
+            _export_ollama(artifact, folder, workspace, precision, merge)
+        elif merge:
             base = base_of(artifact, workspace)
             _convert(base, artifact, "safetensors", folder, artifact.name, workspace)
         else:
@@ -93,7 +100,7 @@ def _check_options(
             tr("it has no initial state to write", "書き出せる初期状態がありません"),
             "--format adapter, --format gguf, --format pth --merge",
         )
-    elif has_state and (merge or form == "gguf"):
+    elif has_state and (merge or form in ("gguf", "ollama")):
         problem = (
             tr(
                 "an initial state has no place in the weights, and GGUF has none for it",
@@ -118,7 +125,9 @@ def _check_options(
             tr("an adapter alone is not a model", "アダプタだけではモデルになりません"),
             "--format adapter, --format safetensors --merge",
         )
-    elif precision and (form != "gguf" or (artifact.kind == "adapter" and not merge)):
+    elif precision and not (
+        form == "ollama" or (form == "gguf" and (artifact.kind == "model" or merge))
+    ):
         problem = (
             tr(
                 "a precision is chosen for a whole model in GGUF",
@@ -161,23 +170,59 @@ def _export_file(
     precision: Precision | None,
     merge: bool,
 ) -> None:
-    ready = artifact.folder / _GGUF[artifact.kind]
-    made = "pth" if form == "pth" else precision or _MADE
     with replacing(target) as scratch:
-        if merge:
+        if form == "gguf":
+            _write_gguf(artifact, scratch, workspace, precision, merge)
+        elif merge:
             base = base_of(artifact, workspace)
-            _convert(base, artifact, made, scratch, artifact.name, workspace)
-        elif form == "gguf" and precision is None and ready.is_file():
-            shutil.copyfile(ready, scratch)
+            _convert(base, artifact, "pth", scratch, artifact.name, workspace)
         elif artifact.kind == "model":
-            _convert(artifact, None, made, scratch, artifact.name, workspace)
-        elif form == "pth":
-            export_state(artifact, scratch, workspace)
+            _convert(artifact, None, "pth", scratch, artifact.name, workspace)
         else:
-            raise FormatError(
-                tr(f"it has no {ready.name}", f"{ready.name} がありません"),
-                where=artifact.reference,
-            )
+            export_state(artifact, scratch, workspace)
+
+
+def _write_gguf(
+    artifact: Artifact, target: Path, workspace: Workspace, precision: Precision | None, merge: bool
+) -> None:
+    ready = artifact.folder / _GGUF[artifact.kind]
+    made = precision or _MADE
+    if merge:
+        base = base_of(artifact, workspace)
+        _convert(base, artifact, made, target, artifact.name, workspace)
+    elif precision is None and ready.is_file():
+        shutil.copyfile(ready, target)
+    elif artifact.kind == "model":
+        _convert(artifact, None, made, target, artifact.name, workspace)
+    else:
+        raise FormatError(
+            tr(f"it has no {ready.name}", f"{ready.name} がありません"),
+            where=artifact.reference,
+        )
+
+
+def _export_ollama(
+    artifact: Artifact, folder: Path, workspace: Workspace, precision: Precision | None, merge: bool
+) -> None:
+    base = base_of(artifact, workspace)
+    beside = artifact.kind == "adapter" and not merge
+    _write_gguf(base if beside else artifact, folder / "model.gguf", workspace, precision, merge)
+    if beside:
+        _write_gguf(artifact, folder / _GGUF["adapter"], workspace, None, False)
+    licences = [
+        (artifact.folder / entry.text_file).read_text("utf-8", "replace")
+        for entry in artifact.manifest.licence
+        if entry.text_file
+    ]
+    context = int(base.manifest.details.get("context_length") or _OLLAMA_CONTEXT)
+    text = modelfile(
+        ChatTokenizer.load(base.folder),
+        "model.gguf",
+        adapter=_GGUF["adapter"] if beside else "",
+        context_length=min(context, _OLLAMA_CONTEXT),
+        licences=licences,
+    )
+    write_text(folder / "Modelfile", text)
 
 
 def _convert(

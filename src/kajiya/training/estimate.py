@@ -7,7 +7,7 @@ trained anything, and a cautious guess before. Memory follows what the loop keep
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -49,7 +49,11 @@ class Shape:
     @classmethod
     def read(cls, folder: Path) -> Shape:
         """From a model folder's `config.json`."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return cls.of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Shape:
+        """From the values of a `config.json`."""
         if config["model_type"] in _RWKV:
             return RwkvShape.from_config(config)
         heads = config["num_attention_heads"]
@@ -88,6 +92,11 @@ class Shape:
     def embedding(self) -> int:
         return self.vocabulary * self.width
 
+    @property
+    def parameters(self) -> int:
+        """About how many the model has; what is smaller than a matrix is left out."""
+        return self.body + self.embedding
+
     def adapter(self, rank: int) -> int:
         """Parameters of a LoRA on every linear layer."""
         return self.layers * rank * sum(i + o for i, o in self.linear)
@@ -114,7 +123,7 @@ class RwkvShape(Shape):
     ranks: int = 0
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> RwkvShape:
+    def from_config(cls, config: Mapping[str, Any]) -> RwkvShape:
         """From the values of an RWKV model's `config.json`."""
         width = config["hidden_size"]
         # RWKV-6 mixes five inputs with a low-rank pair each, all of one size.
@@ -145,6 +154,11 @@ class RwkvShape(Shape):
         return super().body + self.layers * 2 * self.ranks * self.width
 
     @property
+    def parameters(self) -> int:
+        """About how many; the output matrix is not the embedding's."""
+        return super().parameters + self.embedding
+
+    @property
     def work(self) -> int:
         """The matrices, and the recurrence as if it were some more of them."""
         return self.body + self.layers * _RECURRENCE * self.head * self.width
@@ -157,6 +171,27 @@ class RwkvShape(Shape):
     def kept_per_token(self) -> int:
         """Numbers of activations a token; the mixed inputs and the recurrence's six inputs weigh most."""
         return self.layers * (40 * self.width + 3 * self.inner + 2 * self.ranks)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the rows that fit come to: their number, tokens, labels, and the longest in tokens."""
+
+    rows: int
+    tokens: int
+    labels: int
+    longest: int
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], labels: Sequence[int], max_tokens: int) -> Sizes:
+        """Of rows of these token `lengths` with these numbers of `labels`; longer ones are left out."""
+        fits = [(n, m) for n, m in zip(lengths, labels, strict=True) if n <= max_tokens]
+        return cls(
+            rows=len(fits),
+            tokens=sum(n for n, _ in fits),
+            labels=sum(m for _, m in fits),
+            longest=max((n for n, _ in fits), default=0),
+        )
 
 
 @dataclass(frozen=True)
@@ -205,37 +240,30 @@ class Estimate:
 
 
 def estimate(
-    shape: Shape,
-    lengths: Sequence[int],
-    labels: Sequence[int],
-    config: TuneConfig,
-    hardware: Hardware,
-    cache: Path,
+    shape: Shape, sizes: Sizes, config: TuneConfig, hardware: Hardware, cache: Path
 ) -> Estimate:
-    """Estimate a tuning on rows of these token `lengths` with these numbers of `labels`.
+    """Estimate a tuning on rows of these `sizes`.
 
     `cache` is where `remember_speed` has noted what this machine achieved.
     """
-    fits = [(n, m) for n, m in zip(lengths, labels, strict=True) if n <= config.max_tokens]
-    question = 1 - sum(m for _, m in fits) / max(1, sum(n for n, _ in fits))
+    question = 1 - sizes.labels / max(1, sizes.tokens)
     # Dropout takes half of its share on average, and the share falls evenly to nothing.
     kept = 1 - question * config.question_dropout / 4
-    tokens = round(sum(n for n, _ in fits) * kept) * config.epochs
-    label_count = sum(m for _, m in fits) * config.epochs
+    tokens = round(sizes.tokens * kept) * config.epochs
+    label_count = sizes.labels * config.epochs
     # Forward and backward through frozen weights: two products each; the adapter's own are small.
     trainable = shape.trainable(config)
     lora = shape.adapter(config.rank) if config.tunes_lora else 0
     operations = tokens * (4 * shape.work + 6 * lora)
     operations += label_count * 4 * shape.embedding
     speed, calibrated = _speed(shape.kind, hardware, config, cache)
-    longest = max((n for n, _ in fits), default=0)
-    batch = max(config.batch_tokens, longest)
+    batch = max(config.batch_tokens, sizes.longest)
     size = 4 if _precision(hardware, config) == "fp32" else 2
     memory = _PROGRAM + size * (shape.body + shape.embedding)
     memory += 16 * trainable
     memory += size * batch * shape.kept_per_token() + 3 * size * _HEAD_CHUNK * shape.vocabulary
     return Estimate(
-        rows=len(fits),
+        rows=sizes.rows,
         tokens=tokens,
         labels=label_count,
         steps=max(1, round(tokens / config.batch_tokens / config.accumulation * 1.1)),

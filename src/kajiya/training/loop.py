@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,9 +51,21 @@ class Reporter(Protocol):
     def should_stop(self) -> bool: ...
 
 
+class TuneReporter(Reporter, Protocol):
+    """Whom a tuning tells, and who may have it end early with what it has learnt."""
+
+    def sample(self, step: int, question: str, answer: str, expected: str = "") -> None: ...
+    def should_finish(self) -> bool: ...
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. Losses are means over labels, in nats; `seconds` is without loading."""
+    """How a run ended. Losses are means over labels, in nats, the held-out one that of the
+    parameters that were kept (or of those last measured, if it stopped between two evaluations);
+    `seconds` is without loading.
+
+    Fewer `steps` than `total_steps`: it was asked to stop (`stopped`), or to finish early.
+    """
 
     steps: int
     total_steps: int
@@ -66,7 +78,11 @@ class Outcome:
 
 
 class Loop:
-    """Trains `model` in place on `examples`; call `run` once."""
+    """Trains `model` in place on `examples`; call `run` once.
+
+    `watch` is shown the model at step 0 and at every evaluation; it must change nothing and draw no
+    random numbers.
+    """
 
     def __init__(
         self,
@@ -75,10 +91,11 @@ class Loop:
         held_out: Sequence[Example],
         config: TuneConfig,
         checkpoints: Checkpoints,
-        reporter: Reporter,
+        reporter: TuneReporter,
         *,
         pad_id: int,
         template_tokens: int = 0,
+        watch: Callable[[nn.Module, int], None] | None = None,
     ) -> None:
         self.config = config
         self.examples = examples
@@ -87,6 +104,7 @@ class Loop:
         self.reporter = reporter
         self.pad_id = pad_id
         self.template_tokens = template_tokens
+        self.watch = watch
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.names = [n for n, p in model.named_parameters() if p.requires_grad]
@@ -130,9 +148,11 @@ class Loop:
             round(self.total * (i + 1) / self.config.evaluations)
             for i in range(self.config.evaluations)
         }
-        stopped = False
+        stopped = finished = False
         first = self.position.step
         step = 0
+        if first == 0:
+            self._show(0)
         began = time.monotonic()
         for epoch, plan in enumerate(self.plans):
             for update in plan:
@@ -140,12 +160,14 @@ class Loop:
                 if step <= first:
                     continue
                 self._update(epoch, step, update, began, first)
-                if step in evaluate_at:
-                    self._evaluate(step)
                 stopped = self.reporter.should_stop() and step < self.total
-                if stopped or step % self.config.checkpoint_every == 0:
+                finished = not stopped and self.reporter.should_finish()
+                if step in evaluate_at or finished:
+                    self._evaluate(step)
+                    self._show(step)
+                if stopped or finished or step % self.config.checkpoint_every == 0:
                     self._save()
-                if stopped:
+                if stopped or finished:
                     return self._outcome(stopped)
         self._save()
         return self._outcome(stopped)
@@ -171,7 +193,9 @@ class Loop:
             raise JobError(
                 tr(f"the loss became {loss}", f"損失が {loss} になりました"),
                 where=f"step {step}",
-                fix=tr("lower the learning rate and resume", "学習率を下げてやり直してください"),
+                fix=tr(
+                    "train again with a lower learning rate", "学習率を下げてやり直してください"
+                ),
             )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -271,9 +295,17 @@ class Loop:
         loss = total / max(1, labels)
         self.position.seconds += time.monotonic() - start
         self.reporter.metric(step, held_out_loss=loss)
+        self.position.held_out_loss = loss
         if self.position.best_loss is None or loss < self.position.best_loss:
             self.position.best_loss, self.position.best_step = loss, step
             self.best = self._parameters()
+
+    def _show(self, step: int) -> None:
+        if self.watch is None or not self.accelerator.is_main_process:
+            return
+        self.model.eval()
+        self.watch(self.model, step)
+        self.model.train()
 
     @torch.no_grad()
     def _loss(self, batch: Batch) -> float:
@@ -317,16 +349,16 @@ class Loop:
 
     def _outcome(self, stopped: bool) -> Outcome:
         """Leave the parameters that are to be kept in the model."""
-        kept = self.position.step
+        kept, held_out_loss = self.position.step, self.position.held_out_loss
         if self.config.keep == "best" and self.best is not None:
             self._assign(self.best)
-            kept = self.position.best_step
+            kept, held_out_loss = self.position.best_step, self.position.best_loss
         return Outcome(
             steps=self.position.step,
             total_steps=self.total,
             stopped=stopped,
             train_loss=self.position.train_loss,
-            held_out_loss=self.position.best_loss,
+            held_out_loss=held_out_loss,
             kept_step=kept,
             seconds=self.position.seconds,
             tokens=self.position.tokens,

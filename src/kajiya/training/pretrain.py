@@ -88,9 +88,9 @@ def _load(folder: Path) -> Any:
 
 def _prompts(corpus: Corpus) -> list[list[int]]:
     """The beginnings of some held-out works."""
-    shard = corpus.shard
+    shards = corpus.shards
     chosen = corpus.held_out[:_PROMPTS]
-    return [[int(token) for token in shard[document][:_PROMPT_TOKENS]] for document in chosen]
+    return [[int(token) for token in shards[document][:_PROMPT_TOKENS]] for document in chosen]
 
 
 def _fingerprint(model: str, corpus: Corpus, config: PretrainConfig) -> str:

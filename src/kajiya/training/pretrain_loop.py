@@ -67,9 +67,11 @@ class PretrainLoop:
         groups = parameter_groups(model, config.learning_rate, config.weight_decay)
         # The reference's optimiser for RWKV; a Llama trains as well with it.
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), eps=1e-18, fused=True)
-        shard = corpus.shard
-        self.windows = Windows(shard, corpus.trained, config.context, config.seed)
-        self.held_out = Windows(shard, corpus.held_out, config.context) if corpus.held_out else None
+        shards = corpus.shards
+        self.windows = Windows(shards, corpus.trained, config.context, config.seed)
+        self.held_out = (
+            Windows(shards, corpus.held_out, config.context) if corpus.held_out else None
+        )
         self.step_tokens = config.context * config.batch_rows
         self.total = max(1, math.ceil((config.tokens or self.windows.tokens) / self.step_tokens))
         self.position = Position()

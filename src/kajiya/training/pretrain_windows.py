@@ -6,7 +6,7 @@ stopped. A document that a window cuts in two is two documents for the model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from kajiya.core.errors import DataError
 from kajiya.core.language import tr
+from kajiya.corpus.shard_set import ShardSet, Span
 from kajiya.corpus.shards import Shard
 from kajiya.training.batches import IGNORED
 
@@ -51,7 +52,11 @@ class Windows:
     """
 
     def __init__(
-        self, shard: Shard, documents: Sequence[int], context: int, seed: int | None = None
+        self,
+        shard: Shard | ShardSet,
+        documents: Sequence[int] | NDArray[np.int64],
+        context: int,
+        seed: int | None = None,
     ) -> None:
         self.shard = shard
         self.context = context
@@ -100,19 +105,36 @@ class Windows:
         self._ends = np.cumsum(self.shard.lengths[self._order], dtype=np.int64)
         self._turns = generator.permutation(self.count)
 
+    def spans(self, first: int, number: int) -> list[tuple[Span, ...]]:
+        """Which documents of the corpus the windows of `rows(first, number)` hold, in order."""
+        found = []
+        for row in range(first, first + number):
+            epoch, turn = divmod(row, self.count)
+            self._turn_to(epoch)
+            spans = []
+            for sequence, inside, piece in self._pieces(int(self._turns[turn])):
+                document, offset = self.shard.document(sequence)
+                spans.append(Span(document, offset + inside, len(piece)))
+            found.append(tuple(spans))
+        return found
+
     def _window(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Tokens of a window and the one after it (fewer at the end), with their positions."""
+        pieces = [piece for _, _, piece in self._pieces(number)]
+        places = [np.arange(len(piece)) for piece in pieces]
+        return np.concatenate(pieces).astype(np.int64), np.concatenate(places)
+
+    def _pieces(self, number: int) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+        """The parts of a window: sequence, first token in it, tokens."""
         start = number * self.context
         end = min(start + self.context + 1, self.tokens)
-        ids, places = [], []
         index = int(np.searchsorted(self._ends, start, side="right"))
         while start < end:
             stop = int(self._ends[index])
-            document = self.shard[int(self._order[index])]
+            sequence = int(self._order[index])
+            document = self.shard[sequence]
             offset = start - (stop - len(document))
             piece = document[offset : offset + end - start]
-            ids.append(piece)
-            places.append(np.arange(len(piece)))
+            yield sequence, offset, piece
             start += len(piece)
             index += 1
-        return np.concatenate(ids).astype(np.int64), np.concatenate(places)

@@ -22,7 +22,8 @@ from kajiya.training.batches import Example
 from kajiya.training.checkpoint import Checkpoints
 from kajiya.training.config import TuneConfig
 from kajiya.training.kernels.install import use_fast_kernels
-from kajiya.training.loop import Loop, Outcome, Reporter
+from kajiya.training.loop import Loop, Outcome, TuneReporter
+from kajiya.training.tune_samples import AnswerSampler
 
 
 def tokenize(rows: Sequence[Row], tokenizer: ChatTokenizer, max_tokens: int) -> list[Example]:
@@ -71,10 +72,12 @@ def tune(
     config: TuneConfig,
     checkpoints: Path,
     target: Path,
-    reporter: Reporter,
+    reporter: TuneReporter,
+    questions: Sequence[Row] = (),
 ) -> Outcome:
     """Tune the base in `base_folder` on `rows` and write the adapter into the folder `target`.
 
+    What it answers to `questions` is told at every evaluation; that changes nothing in the result.
     Goes on from `checkpoints` if there is something. Asked to stop, it saves a checkpoint, writes the
     adapter as it is, and returns with `stopped`. Raises `DataError` if no row can be trained on.
     """
@@ -100,6 +103,7 @@ def tune(
         reporter,
         pad_id=tokenizer.pad_id or 0,
         template_tokens=_template_tokens(tokenizer),
+        watch=AnswerSampler(questions, tokenizer, reporter.sample) if questions else None,
     )
     outcome = loop.run()
     target.mkdir(parents=True, exist_ok=True)

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from kajiya.core.errors import FormatError
 from kajiya.core.language import tr
+from kajiya.inference.rwkv.products import ROWS
 from kajiya.inference.rwkv.request import Mixture
-from kajiya.inference.rwkv.tiles import LANES
 from kajiya.models.resolve import LORA_FILE
 
 CONFIG_FILE = "adapter_config.json"
@@ -34,8 +34,8 @@ _KEY = re.compile(
 class Loras(NamedTuple):
     """For each of `KINDS` the factors of all adapters, in 32 bits, the scale in the second.
 
-    `…_a` is `[adapters, layers, rank, in]`, `…_b` `[adapters, layers, out, rank]`; ranks are filled up
-    with zeros to the largest.
+    `…_a` is `[adapters, layers, rank, in]`, `…_b` `[adapters, layers, rank, out]`; ranks are filled up
+    with zeros to the largest, which is a multiple of `ROWS`.
     """
 
     r_a: Any
@@ -64,7 +64,7 @@ class LoraAdapters:
         folders = [adapters[name] for name in self.names]
         read = [_read(folder) for folder in folders]
         rank = max((a.shape[0] for pairs in read for a, _ in pairs.values()), default=0)
-        rank = -(-max(rank, 1) // LANES) * LANES
+        rank = -(-max(rank, 1) // ROWS) * ROWS
         self.loras = Loras(
             *(factor for kind in KINDS for factor in _stacked(kind, read, model, rank, folders))
         )
@@ -140,7 +140,7 @@ def _joined(first: Any, second: Any) -> Any:
     sizes = np.maximum(first.shape[1:], second.shape[1:])
     out = np.zeros((len(first) + len(second), *sizes), np.float32)
     for part, own in ((out[: len(first)], first), (out[len(first) :], second)):
-        part[:, :, : own.shape[2], : own.shape[3]] = own
+        part[:, :, : own.shape[2]] = own
     return out
 
 
@@ -155,7 +155,7 @@ def _stacked(
     blocks = model.model.blocks
     rows, columns = blocks[0].get_submodule(kind).weight.shape
     a = np.zeros((len(read), len(blocks), rank, columns), np.float32)
-    b = np.zeros((len(read), len(blocks), rows, rank), np.float32)
+    b = np.zeros((len(read), len(blocks), rank, rows), np.float32)
     for number, pairs in enumerate(read):
         for (layer, name), (first, second) in pairs.items():
             if name != kind:
@@ -170,5 +170,5 @@ def _stacked(
                     where=str(folders[number]),
                 )
             a[number, layer, :own] = first.numpy()
-            b[number, layer, :, :own] = second.numpy()
+            b[number, layer, :own] = second.T.numpy()
     return a, b

@@ -14,7 +14,7 @@ from numba.extending import overload
 from kajiya.inference.rwkv.tiles import WIDE_LANES, integer_tile, multiplies_integers, tile
 from kajiya.models.compiled import inlined, loop
 
-_ROWS = 4
+ROWS = 4  # of a matrix, in one go
 _TINY = np.float32(1e-12)
 
 _tile_4x4, _tile_4x2, _tile_4x1 = tile(4, 4), tile(4, 2), tile(4, 1)
@@ -25,10 +25,10 @@ _integers_4x1, _integers_1x1 = integer_tile(4, 1), integer_tile(1, 1)
 
 @inlined
 def share(count: Any, member: Any, members: Any) -> Any:
-    """The rows of one member: a range, the borders at multiples of `_ROWS`."""
-    blocks = (count + _ROWS - 1) // _ROWS
-    first = blocks * member // members * _ROWS
-    return first, min(count, blocks * (member + 1) // members * _ROWS)
+    """The rows of one member: a range, the borders at multiples of `ROWS`."""
+    blocks = (count + ROWS - 1) // ROWS
+    first = blocks * member // members * ROWS
+    return first, min(count, blocks * (member + 1) // members * ROWS)
 
 
 @loop
@@ -60,22 +60,26 @@ def adapt(
     member: int,
     members: int,
 ) -> None:
-    """What adapters add to the product of a layer: out[s] += Σ shares[s, n] · b[n] · a[n] · x[s] over n."""
+    """What adapters add to the product of a layer: out[s] += Σ shares[s, n] · x[s] · a[n]ᵀ · b[n] over n."""
     first, last = share(out.shape[1], member, members)
     rank = a.shape[2]
-    sums, low = np.empty(16, np.float32), np.empty((1, rank), np.float32)
+    sums = np.empty(16, np.float32)
     for s in range(len(shares)):
         for n in range(len(a)):
             part = shares[s, n]
             if part == 0:
                 continue
-            for i in range(0, rank, _ROWS):
-                _tile_4x1(a[n, layer], i, x, s, sums)
-                for row in range(_ROWS):
-                    low[0, i + row] = part * sums[row]
-            for i in range(first, last):
-                _tile_1x1(b[n, layer], i, low, 0, sums)
-                out[s, i] += sums[0]
+            for rows in range(0, rank, ROWS):
+                _tile_4x1(a[n, layer], rows, x, s, sums)
+                low = part * sums[0], part * sums[1], part * sums[2], part * sums[3]
+                up = b[n, layer, rows : rows + ROWS]
+                for i in range(first, last):
+                    out[s, i] += (
+                        low[0] * up[0, i]
+                        + low[1] * up[1, i]
+                        + low[2] * up[2, i]
+                        + low[3] * up[3, i]
+                    )
 
 
 @loop
@@ -84,7 +88,7 @@ def _product(w: Any, factor: Any, x: Any, batch: int, out: Any, first: int, last
     sums = np.empty(16, np.float32)
     i = first
     while i < last:
-        four = i + _ROWS <= last
+        four = i + ROWS <= last
         b = 0
         while b < batch:
             if batch - b >= 4:
@@ -105,11 +109,11 @@ def _product(w: Any, factor: Any, x: Any, batch: int, out: Any, first: int, last
                     _tile_4x1(w, i, x, b, sums)
                 else:
                     _tile_1x1(w, i, x, b, sums)
-            for row in range(_ROWS if four else 1):
+            for row in range(ROWS if four else 1):
                 for s in range(vectors):
                     out[b + s, i + row] = sums[row * vectors + s] * factor[i + row]
             b += vectors
-        i += _ROWS if four else 1
+        i += ROWS if four else 1
 
 
 @loop
@@ -135,8 +139,8 @@ def _integer_product(
     q, scale = np.empty((batch, x.shape[1]), np.int16), np.empty(batch, np.float32)
     _quantise(x, q, scale)
     sums = np.empty(16, np.float32)
-    whole = first + (last - first) // _ROWS * _ROWS
-    for i in range(first, whole, _ROWS):
+    whole = first + (last - first) // ROWS * ROWS
+    for i in range(first, whole, ROWS):
         b = 0
         while b < batch:
             if batch - b >= 4:
@@ -148,7 +152,7 @@ def _integer_product(
             else:
                 vectors = 1
                 _integers_4x1(w, i, q, b, sums)
-            for row in range(_ROWS):
+            for row in range(ROWS):
                 for s in range(vectors):
                     total = sums[row * vectors + s]
                     out[b + s, i + row] = total * factor[i + row] * scale[b + s]

@@ -19,9 +19,9 @@ LONGEST = 1024  # tokens in a row; beyond this the score matrix outweighs what i
 def grouped_attention(
     module: nn.Module,
     query: Tensor,  # [batch, heads, time, size]
-    key: Tensor,  # [batch, groups, time, size]
-    value: Tensor,  # [batch, groups, time, size]
-    attention_mask: Tensor,  # [batch or 1, 1, time, time], added to the scores
+    key: Tensor,  # [batch, groups, seen, size]; `seen` is `time` but where a cache goes before
+    value: Tensor,  # [batch, groups, seen, size]
+    attention_mask: Tensor,  # [batch or 1, 1, time, seen], added to the scores
     scaling: float,
     softcap: float | None = None,
     **_: Any,
@@ -32,12 +32,12 @@ def grouped_attention(
     rows of one product, so nothing is repeated.
     """
     batch, heads, time, size = query.shape
-    groups = key.shape[1]
+    groups, seen = key.shape[1:3]
     share = heads // groups
     q = query.reshape(batch * groups, share * time, size)
-    k, v = key.reshape(batch * groups, time, size), value.reshape(batch * groups, time, size)
-    mask = attention_mask.expand(batch, groups * share, time, time)
-    mask = mask.reshape(batch * groups, share * time, time)
+    k, v = key.reshape(batch * groups, seen, size), value.reshape(batch * groups, seen, size)
+    mask = attention_mask.expand(batch, groups * share, time, seen)
+    mask = mask.reshape(batch * groups, share * time, seen)
     if softcap is None:
         scores = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=scaling)
     else:
