@@ -70,6 +70,7 @@ def train_adapter(
             job.checkpoints,
             folder,
             job,
+            spread(material.validation or material.rows, options.samples),
         )
         if outcome.stopped:
             raise JobStopped
@@ -80,6 +81,13 @@ def train_adapter(
     hardware = probe(job.workspace.home)
     kind = Shape.read(base.folder).kind
     remember_speed(job.workspace.cache, hardware, options.tune, done, outcome.seconds, kind)
+
+
+def spread(rows: tuple[Row, ...], most: int) -> tuple[Row, ...]:
+    """At most `most` rows, evenly spread over the file, since files are often sorted by topic."""
+    if len(rows) <= most:
+        return rows
+    return tuple(rows[i * len(rows) // most] for i in range(most))
 
 
 def register_adapter(

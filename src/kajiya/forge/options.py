@@ -13,6 +13,17 @@ class TuneOptions(Config):
     dataset: str = option(en="Training data", ja="学習データ")
     held_out: str | None = option(None, en="Held-out data", ja="検証データ")
     operations: float = option(0.0, en="Estimated work", ja="見積もった計算量", ge=0)
+    samples: int = option(
+        0,
+        en="Questions during training",
+        ja="学習中に尋ねる質問の数",
+        ge=0,
+        le=20,
+        help=(
+            "Asked at every evaluation, to see what has been learnt; the result stays the same",
+            "途中評価のたびに尋ね、覚え具合を見る。学習の結果は変わらない",
+        ),
+    )
     tune: TuneConfig = option(TuneConfig, en="Tuning", ja="学習の設定")
 
 

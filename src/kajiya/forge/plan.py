@@ -26,7 +26,7 @@ from kajiya.models.resolve import base_of, resolve
 from kajiya.store.artifacts import Artifact, ArtifactStore
 from kajiya.tokenizer.chat import ChatTokenizer
 from kajiya.training.config import TuneConfig
-from kajiya.training.estimate import Estimate, Shape, estimate
+from kajiya.training.estimate import Estimate, Shape, Sizes, estimate
 
 DEFAULT_BASE = "starter:gemma-3-270m"
 _HELD_OUT_NAMES = ("paraphrases.csv", "held-out.csv", "held_out.csv")
@@ -89,6 +89,19 @@ def check_method(config: TuneConfig, base: Artifact) -> None:
         )
 
 
+def check_comparable(config: TuneConfig, base: Artifact) -> None:
+    """Raise `ConfigError` if no engine here can be asked what `config` makes of `base`."""
+    if config.tunes_lora and base.manifest.config.get("model_type") == "rwkv6":
+        raise ConfigError(
+            tr(
+                "this job compares answers, and no engine here runs a LoRA on RWKV-6",
+                "このジョブは答えを比べますが、RWKV-6 の LoRA を動かせるエンジンがありません",
+            ),
+            where="--base",
+            fix=f"kajiya train tune --base {base.reference}",
+        )
+
+
 def estimate_rows(
     base: Artifact,
     tokenizer: ChatTokenizer,
@@ -99,10 +112,10 @@ def estimate_rows(
 ) -> Estimate:
     """What tuning `base` on `rows` will need."""
     sizes = [tokenizer.encode_training(row.messages) for row in rows]
+    lengths, labels = [len(ids) for ids, _ in sizes], [sum(trained) for _, trained in sizes]
     return estimate(
         Shape.read(base.folder),
-        [len(ids) for ids, _ in sizes],
-        [sum(trained) for _, trained in sizes],
+        Sizes.of(lengths, labels, config.max_tokens),
         config,
         hardware,
         workspace.cache,
@@ -130,15 +143,7 @@ def make_plan(
     check_name(name)
     config = TuneConfig.checked(dict(overrides or {}))
     model = base_model(base, workspace)
-    if config.tunes_lora and model.manifest.config.get("model_type") == "rwkv6":
-        raise ConfigError(
-            tr(
-                "this job compares answers, and no engine here runs a LoRA on RWKV-6",
-                "このジョブは答えを比べますが、RWKV-6 の LoRA を動かせるエンジンがありません",
-            ),
-            where="--base",
-            fix=f"kajiya train tune --base {model.reference} --data {data} --name {name}",
-        )
+    check_comparable(config, model)
     check_method(config, model)
     tokenizer = ChatTokenizer.load(model.folder)
     limits: dict[str, Any] = {} if limit_bytes is None else {"limit_bytes": limit_bytes}
@@ -178,5 +183,10 @@ def start(plan: Plan, workspace: Workspace) -> Job:
         operations=plan.estimate.operations,
         tune=plan.config,
     )
-    spec = JobSpec(kind="forge", name=plan.name, options=options.model_dump(mode="json"))
+    return start_forge(plan.name, options, workspace)
+
+
+def start_forge(name: str, options: ForgeOptions, workspace: Workspace) -> Job:
+    """Start a job on data that is registered already; its result will be called `name`."""
+    spec = JobSpec(kind="forge", name=name, options=options.model_dump(mode="json"))
     return Supervisor(workspace).start(spec)

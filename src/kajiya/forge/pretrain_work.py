@@ -14,6 +14,7 @@ from typing import Any
 from kajiya.core.files import atomic_folder, write_json
 from kajiya.core.hardware import probe
 from kajiya.core.language import tr
+from kajiya.corpus import layout
 from kajiya.corpus.build import Corpus, build_corpus
 from kajiya.forge.pretrain_plan import PretrainOptions
 from kajiya.jobs.running import JobStopped, RunningJob
@@ -40,7 +41,10 @@ def run(job: RunningJob) -> dict[str, Any]:
 
 
 def _corpus(job: RunningJob, options: PretrainOptions, model: Artifact) -> Corpus:
-    """The tokenised text, in the job's folder."""
+    """The tokenised text: of the corpus that was named, or in the job's folder."""
+    if options.corpus:
+        built = ArtifactStore(job.workspace).get(options.corpus, layout.KIND)
+        return Corpus.open(built.folder / layout.SHARDS)
     folder = job.folder / "corpus"
     if folder.exists():
         return Corpus.open(folder)
@@ -109,10 +113,13 @@ def _register(
     for artifact in store.list("model"):
         if artifact.manifest.details.get("job") == job.id:
             return artifact
+    parents = [model.as_parent("base")]
+    if options.corpus:
+        parents.append(store.get(options.corpus, layout.KIND).as_parent("corpus"))
     with store.draft(
         "model",
         job.spec.name,
-        parents=[model.as_parent("base")],
+        parents=parents,
         licence=[AOZORA_LICENCE] if options.aozora else [],
         config=options.pretrain.model_dump(),
         description=tr(

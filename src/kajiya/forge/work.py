@@ -12,9 +12,14 @@ from typing import Any
 
 from kajiya.core.events import Progress
 from kajiya.core.files import write_json
-from kajiya.data.rows import Row
 from kajiya.evaluation.side_by_side import Comparison, Who, compare
-from kajiya.forge.adapters import Material, read_material, register_adapter, train_adapter
+from kajiya.forge.adapters import (
+    Material,
+    read_material,
+    register_adapter,
+    spread,
+    train_adapter,
+)
 from kajiya.forge.options import ForgeOptions
 from kajiya.inference.client import WorkerEngine
 from kajiya.inference.protocol import EngineSettings
@@ -75,7 +80,7 @@ def _compare(
             await engine.start()
             found = []
             for set_name, members in sets:
-                chosen = _sample(members, options.evaluate_rows)
+                chosen = spread(members, options.evaluate_rows)
                 if not chosen:
                     continue
 
@@ -90,13 +95,6 @@ def _compare(
     comparisons = asyncio.run(ask_all())
     write_json(kept, [comparison.model_dump() for comparison in comparisons])
     return comparisons
-
-
-def _sample(rows: tuple[Row, ...], most: int) -> tuple[Row, ...]:
-    """At most `most` rows, evenly spread over the file, since files are often sorted by topic."""
-    if len(rows) <= most:
-        return rows
-    return tuple(rows[i * len(rows) // most] for i in range(most))
 
 
 def _scores(comparisons: tuple[Comparison, ...], who: Who) -> dict[str, float]:

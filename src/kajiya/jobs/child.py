@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -48,6 +49,9 @@ class Terminated(BaseException):
 def main(folder: Path, entry: str, lock: int) -> int:
     """Run the job in `folder`; returns the exit status."""
     _keep_to_this_process(lock)
+    # What a library will change in a later version is for its callers' tests, not for a job's log.
+    for category in (DeprecationWarning, FutureWarning):
+        warnings.simplefilter("ignore", category)
     queued = read_status(folder)
     status = Status(
         state=State.RUNNING,

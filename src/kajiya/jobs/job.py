@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,8 @@ def read_job(folder: Path) -> Job:
     alive, status = _look(folder)
     state, error = _state(folder, alive, status)
     try:
-        spec = JobSpec.load(folder / CONFIG_FILE)
+        file = folder / CONFIG_FILE
+        spec = _spec(file, file.stat().st_mtime_ns)
     except (KajiyaError, OSError):
         spec = None
     return Job(
@@ -104,6 +106,11 @@ def read_job(folder: Path) -> Job:
         pid=status.pid if status and alive else None,
         error=error,
     )
+
+
+@lru_cache(maxsize=2000)  # a list of hundreds of jobs is looked at again and again
+def _spec(file: Path, _changed: int) -> JobSpec:
+    return JobSpec.load(file)
 
 
 def _look(folder: Path) -> tuple[bool, Status | None]:

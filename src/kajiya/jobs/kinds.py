@@ -21,7 +21,14 @@ KINDS: Mapping[str, str] = {
     "forge": "kajiya.forge.work:run",
     "tune": "kajiya.forge.tune_work:run",
     "pretrain": "kajiya.forge.pretrain_work:run",
+    "export": "kajiya.forge.export_work:run",
+    "corpus": "kajiya.forge.corpus_work:run",
+    "take-down": "kajiya.forge.take_down_work:run",
+    "mixture": "kajiya.forge.mixture_work:run",
 }
+
+# Those that can end early with a result; the others can only be stopped.
+FINISHABLE = ("forge", "tune")
 
 
 def entry_of(kind: str, kinds: Mapping[str, str]) -> str:

@@ -6,10 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from kajiya.core.events import ArtifactMade, EventLog, Log, Metric, Progress
+from kajiya.core.events import ArtifactMade, EventLog, Log, Metric, Progress, Sample
 from kajiya.core.workspace import Workspace
 from kajiya.jobs.spec import JobSpec
-from kajiya.jobs.status import CHECKPOINTS, EVENTS_FILE, StopReason, stop_requested
+from kajiya.jobs.status import (
+    CHECKPOINTS,
+    EVENTS_FILE,
+    StopReason,
+    finish_requested,
+    stop_requested,
+)
 
 
 class JobStopped(Exception):  # noqa: N818 (it is no error: the work did what it was asked)
@@ -60,6 +66,10 @@ class RunningJob:
         """Whether to save and raise `JobStopped`; cheap enough to ask at every step."""
         return self.stop_reason != ""
 
+    def should_finish(self) -> bool:
+        """Whether to take what has been learnt so far for the result and go on to the next stage."""
+        return finish_requested(self.folder)
+
     def log(self, message: str, level: Literal["info", "warning", "error"] = "info") -> None:
         """A line for people, in the events and in the log."""
         self.events.append(Log(message=message, level=level))
@@ -84,6 +94,10 @@ class RunningJob:
     def metric(self, step: int, **values: float) -> None:
         """Numbers measured at a step: `metric(10, loss=1.2, tokens_per_second=310)`."""
         self.events.append(Metric(step=step, values=values))
+
+    def sample(self, step: int, question: str, answer: str, expected: str = "") -> None:
+        """What the model being trained answers at this step."""
+        self.events.append(Sample(step=step, question=question, answer=answer, expected=expected))
 
     def artifact(self, kind: str, reference: str, **detail: Any) -> None:
         """Tell that something was registered."""

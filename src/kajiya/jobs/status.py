@@ -16,6 +16,7 @@ from kajiya.core.language import tr
 
 STATUS_FILE = "status.json"
 STOP_FILE = "stop.json"
+FINISH_FILE = "finish.json"
 LOCK_FILE = "lock"
 CONFIG_FILE = "config.yaml"
 RESULT_FILE = "result.json"
@@ -107,3 +108,13 @@ def request_stop(folder: Path) -> None:
 def stop_requested(folder: Path) -> bool:
     """Whether somebody has asked."""
     return (folder / STOP_FILE).exists()
+
+
+def request_finish(folder: Path) -> None:
+    """Ask a job's process to be content with what it has learnt so far, and to complete the job."""
+    write_json(folder / FINISH_FILE, {})
+
+
+def finish_requested(folder: Path) -> bool:
+    """Whether somebody has asked."""
+    return (folder / FINISH_FILE).exists()

@@ -26,15 +26,18 @@ from kajiya.core.locks import locked
 from kajiya.core.workspace import Workspace
 from kajiya.jobs import processes
 from kajiya.jobs.job import Job, read_job
-from kajiya.jobs.kinds import KINDS, entry_of
+from kajiya.jobs.kinds import FINISHABLE, KINDS, entry_of
 from kajiya.jobs.spec import JobSpec
 from kajiya.jobs.status import (
+    CHECKPOINTS,
     CONFIG_FILE,
+    FINISH_FILE,
     LOCK_FILE,
     LOG_FILE,
     STOP_FILE,
     State,
     Status,
+    request_finish,
     request_stop,
     write_status,
 )
@@ -100,7 +103,8 @@ class Supervisor:
                         fix=_how_to_follow(job),
                     )
                 processes.sweep(job.folder)
-                (job.folder / STOP_FILE).unlink(missing_ok=True)
+                for request in (STOP_FILE, FINISH_FILE):
+                    (job.folder / request).unlink(missing_ok=True)
                 write_status(
                     job.folder,
                     Status(state=State.QUEUED, attempt=job.attempt + 1, created=job.created),
@@ -201,6 +205,29 @@ class Supervisor:
 
     # Ending
 
+    def finish(self, job_id: str) -> Job:
+        """Have a training end now with what it has learnt, and the job go on to its result.
+
+        Returns at once. Raises `ConflictError` if it has ended, or is of a kind that cannot.
+        """
+        job = self.get(job_id)
+        if job.ended or job.state is State.STOPPING:
+            raise _conflict(job)
+        if job.spec is None or job.spec.kind not in FINISHABLE:
+            raise ConflictError(
+                tr(
+                    "only a tuning can end early with a result",
+                    "途中で完成させられるのはチューニングのジョブだけです",
+                ),
+                where=job.id,
+                fix=tr(
+                    f"stop it: kajiya jobs cancel {job.id}",
+                    f"止める: kajiya jobs cancel {job.id}",
+                ),
+            )
+        request_finish(job.folder)
+        return read_job(job.folder)
+
     def cancel(self, job_id: str, grace_seconds: float = 30.0) -> Job:
         """Have the job save and end; after the grace, end it and all that it started.
 
@@ -239,6 +266,15 @@ class Supervisor:
         except TimeoutError:
             raise _conflict(self.get(job.id)) from None
         shutil.rmtree(grave)
+
+    def remove_checkpoints(self, job_id: str) -> None:
+        """Delete what a job that has ended could go on from; raises `ConflictError` if it has not."""
+        job = self.get(job_id)
+        try:
+            with _claimed(job):
+                shutil.rmtree(job.folder / CHECKPOINTS, ignore_errors=True)
+        except TimeoutError:
+            raise _conflict(self.get(job.id)) from None
 
 
 def _claimed(job: Job) -> AbstractContextManager[int]:
