@@ -29,7 +29,7 @@ class Adapters:
 
     def cards(self) -> list[dict[str, Any]]:
         """Every adapter that is served."""
-        engines = self.gateway.engines
+        engines = self.gateway.engines.values()
         return [self.card(name) for engine in engines for name in self.gateway.adapters(engine)]
 
     def card(self, reference: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Adapters:
                     f"アダプター {adapter.reference!r} はすでに公開されています",
                 )
             )
-        engine = next((own for own in self.gateway.engines if _stands_on(own, base)), None)
+        engine = next((own for own in self.gateway.engines.values() if _stands_on(own, base)), None)
         if engine is None:
             raise ConflictError(
                 tr(

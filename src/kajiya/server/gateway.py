@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -53,17 +53,23 @@ class ServedModel:
 
 @dataclass
 class Gateway:
-    """Everything the routes need. `models` are by the name in the API; `engines` may outlive theirs."""
+    """Everything the routes need. `models` are by the name in the API.
+
+    `engines` are by the number that logs and figures know them by; they may outlive their models. Both
+    change while the server runs. `before_close` is what uses it without a request, to be ended before it is.
+    """
 
     models: dict[str, ServedModel]
     gate: Gate
-    engines: list[Engine] = field(init=False)
+    engines: dict[int, Engine] = field(init=False)
     metrics: Metrics = field(init=False)
     draining: bool = False
+    before_close: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     created: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self) -> None:
-        self.engines = list({id(s.engine): s.engine for s in self.models.values()}.values())
+        engines = {id(served.engine): served.engine for served in self.models.values()}
+        self.engines = dict(enumerate(engines.values()))
         self.metrics = Metrics(self.models, self.engines)
 
     def names(self, caller: Caller) -> list[str]:

@@ -6,7 +6,7 @@ Names models, never prompts, keys or callers.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ _NEXT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)  # s
 class Metrics:
     """The figures of one gateway; `models` and `engines` are looked at whenever it is asked."""
 
-    def __init__(self, models: Mapping[str, ServedModel], engines: Sequence[Engine]) -> None:
+    def __init__(self, models: Mapping[str, ServedModel], engines: Mapping[int, Engine]) -> None:
         own = self._registry = CollectorRegistry()
         own.register(_Engines(models, engines))
         self._requests = Counter(
@@ -106,7 +106,7 @@ class Metrics:
 class _Engines(Collector):
     """How the engines are at the moment of asking; they are numbered as their logs are."""
 
-    def __init__(self, models: Mapping[str, ServedModel], engines: Sequence[Engine]) -> None:
+    def __init__(self, models: Mapping[str, ServedModel], engines: Mapping[int, Engine]) -> None:
         self._models, self._engines = models, engines
 
     def collect(self) -> Iterator[Metric]:
@@ -128,10 +128,10 @@ class _Engines(Collector):
             "kajiya_engine_restarts", "Starts after it broke down.", labels=("engine",)
         )
         for name, model in self._models.items():
-            number = next(i for i, own in enumerate(self._engines) if own is model.engine)
+            number = next(i for i, own in self._engines.items() if own is model.engine)
             served.add_metric((name, str(number)), 1)
-        for number, engine in enumerate(map(str, range(len(self._engines)))):
-            own = self._engines[number]
+        for number, own in self._engines.items():
+            engine = str(number)
             up.add_metric((engine,), own.available)
             states.add_metric((engine, own.state), 1)
             running = min(own.pending, own.capabilities.slots) if own.available else 0

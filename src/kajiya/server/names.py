@@ -35,7 +35,8 @@ class Part:
         return self.name if self.version is None else f"{self.name}:{self.version}"
 
     def __str__(self) -> str:
-        return f"{self.reference}:{self.weight:.6f}"
+        whole, _, part = f"{self.weight:.6f}".partition(".")
+        return f"{self.reference}:{whole}.{part.rstrip('0') or '0'}"
 
     def newest(self, references: list[str]) -> str | None:
         """Which of these `name` or `name:version` is meant, if any."""

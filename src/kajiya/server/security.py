@@ -6,7 +6,6 @@ its own names and own origin, so a page in a browser cannot talk to it behind it
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -21,8 +20,8 @@ from kajiya.core.language import tr
 from kajiya.server.access.caller import Caller
 from kajiya.server.access.gate import Gate
 from kajiya.server.errors import ApiError
+from kajiya.server.request_body import read_body, replayed
 
-_BODY_SECONDS = 60
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
@@ -115,12 +114,12 @@ class Guard:
                     raise _not_enough()
                 scope.setdefault("state", {})["caller"] = caller
                 send = self._telling_limits(send, caller)
-            body = await self._read(headers, receive)
+            body = await read_body(headers, receive, self._max_body_bytes)
         except ApiError as error:
             await error.response()(scope, receive, send)
             return
         if body is not None:
-            await self._app(scope, _replay(body, receive), send)
+            await self._app(scope, replayed(body, receive), send)
 
     def _access(self, method: str, path: str) -> Access:
         """The strictest rule that fits; a key is needed where none does."""
@@ -140,44 +139,6 @@ class Guard:
             await send(message)
 
         return telling
-
-    async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
-        """The whole body, or None if the client left; refused as soon as it is too large."""
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length[:20]) > self._max_body_bytes:
-            raise self._too_large()
-        body = bytearray()
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return None
-                    body += message.get("body", b"")
-                    if len(body) > self._max_body_bytes:
-                        raise self._too_large()
-                    if not message.get("more_body", False):
-                        return bytes(body)
-        except TimeoutError:
-            raise ApiError(
-                408,
-                tr(
-                    "The request took too long to arrive",
-                    "リクエストの受信に時間がかかりすぎました",
-                ),
-            ) from None
-
-    def _too_large(self) -> ApiError:
-        limit = self._max_body_bytes
-        return ApiError(
-            413,
-            tr(
-                f"The request is larger than {limit} bytes",
-                f"リクエストが {limit} バイトを超えています",
-            ),
-            code="request_too_large",
-            headers={"Connection": "close"},
-        )
 
 
 def _secret(headers: Headers) -> str:
@@ -224,13 +185,3 @@ def check_origin(method: str, scheme: str, headers: Headers) -> None:
             ),
             code="origin_not_allowed",
         )
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """The body that was read already, then whatever comes (which is the client leaving)."""
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return replay

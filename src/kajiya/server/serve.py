@@ -7,25 +7,24 @@ import errno
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from kajiya.core.errors import ConflictError
-from kajiya.core.hardware import total_memory
 from kajiya.core.language import tr
 from kajiya.core.workspace import Workspace
-from kajiya.inference.bundle import Model, group_by_base
-from kajiya.inference.client import RestartingEngine
-from kajiya.inference.engines import engine_for
-from kajiya.inference.memory import too_large
-from kajiya.inference.pool import EnginePool
+from kajiya.inference.bundle import Model
 from kajiya.inference.protocol import EngineSettings
 from kajiya.server.access.gate import Gate
 from kajiya.server.app import create_app
-from kajiya.server.gateway import ServedModel
 from kajiya.server.keys import load_or_make_key
+from kajiya.server.lingering import lingering
 from kajiya.server.security import check_loopback
-from kajiya.server.settings import MIB, ServerSettings
+from kajiya.server.serving import Serving
+from kajiya.server.settings import ServerSettings
 from kajiya.server.stopping import DrainingServer
 
 _CUT_SECONDS = 1  # between telling the last answers that time is up, and closing their connections
@@ -37,23 +36,32 @@ def serve(
     settings: ServerSettings | None = None,
     engine_settings: EngineSettings | None = None,
     on_ready: Callable[[str, str], None] = lambda url, key: None,
+    front: Callable[[FastAPI], ASGIApp] = lambda app: app,
+    memory: Path | None = None,
 ) -> None:
     """Serve `models` until interrupted, then let running answers finish for a while.
 
     The first is loaded at once, the others when they are first asked for. `on_ready` is given the
-    address and the key when the first answers. Raises `ConflictError` for a busy port or a name given
-    twice, `ConfigError` for an address that is not loopback or a key file that cannot be used,
-    `ResourceError` for a model that takes more memory than is allowed, `EngineError` if the first does
-    not load.
+    address and the key when the first answers. `front` may put something around the application, whose
+    `state.serving` adds and removes models. With `memory`, a file, what is added is served again by the
+    next server that is given it.
+
+    Raises `ConflictError` for a busy port or a name given twice, `ConfigError` for an address that is not
+    loopback or a key file that cannot be used, `ResourceError` for a model that takes more memory than is
+    allowed, `EngineError` if the first does not load.
     """
     service = _Service(
-        models, workspace, settings or ServerSettings(), engine_settings or EngineSettings()
+        models,
+        workspace,
+        settings or ServerSettings(),
+        engine_settings or EngineSettings(),
+        memory,
     )
     with asyncio.Runner() as runner:
         try:
             # uvicorn passes the interrupt on when it has finished.
             with suppress(KeyboardInterrupt):
-                runner.run(service.run(on_ready))
+                runner.run(service.run(on_ready, front))
         finally:
             runner.run(service.close())
 
@@ -65,50 +73,36 @@ class _Service:
         workspace: Workspace,
         settings: ServerSettings,
         engine_settings: EngineSettings,
+        memory: Path | None,
     ) -> None:
-        names = [model.name for model in models]
-        for name in names:
-            if names.count(name) > 1:
-                raise ConflictError(
-                    tr("two models have this name", "同じ名前のモデルが 2 つあります"), where=name
-                )
+        self._models = models
         self._settings = settings
+        self._engine_settings = engine_settings
         self._workspace = workspace
+        self._memory = memory
         self._gate: Gate | None = None
-        budget = settings.memory * MIB or total_memory() * 3 // 4
-        self._pool = EnginePool(budget)
-        self._engines = [
-            (
-                group,
-                engine_for(
-                    group,
-                    engine_settings,
-                    log=workspace.home / "logs" / f"engine-{number}.log",
-                    max_pending=settings.max_pending,
-                    admit=self._pool.admit,
-                ),
-            )
-            for number, group in enumerate(group_by_base(models))
-        ]
-        for group, engine in self._engines:
-            if isinstance(engine, RestartingEngine):
-                if engine.needs > budget:
-                    raise too_large(engine.needs, budget, group[0].name)
-                self._pool.add(engine)
+        self._serving: Serving | None = None
         self._key = load_or_make_key(workspace)
         self._socket = listen(settings.host, settings.port)
 
-    async def run(self, on_ready: Callable[[str, str], None]) -> None:
+    async def run(
+        self, on_ready: Callable[[str, str], None], front: Callable[[FastAPI], ASGIApp]
+    ) -> None:
         self._gate = Gate.open(self._key, self._workspace)
-        await self._engines[0][1].start()
-        served = {
-            model.name: ServedModel(model, engine)
-            for group, engine in self._engines
-            for model in group
-        }
-        app = create_app(self._settings, served, self._gate, self._workspace)
+        app = create_app(self._settings, {}, self._gate, self._workspace)
+        serving = self._serving = app.state.serving = Serving(
+            app.state.gateway,
+            self._workspace,
+            self._settings,
+            self._engine_settings,
+            memory=self._memory,
+        )
+        serving.open(self._models)
+        for first in self._models[:1]:
+            await serving.load(first.name)
+        serving.restore()
         config = uvicorn.Config(
-            app,
+            lingering(front(app)),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -118,7 +112,7 @@ class _Service:
             timeout_graceful_shutdown=_CUT_SECONDS,
         )
         server = DrainingServer(config, app.state.gateway, self._settings.drain_seconds)
-        idle = asyncio.create_task(self._pool.unload_idle(self._settings.idle_minutes * 60))
+        idle = asyncio.create_task(serving.unload_idle())
         host, port = self._socket.getsockname()[:2]
         on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}", self._key)
         try:
@@ -128,7 +122,8 @@ class _Service:
 
     async def close(self) -> None:
         self._socket.close()
-        await asyncio.gather(*(engine.close() for _, engine in self._engines))
+        if self._serving:
+            await self._serving.close()
         if self._gate:
             self._gate.close()
 
@@ -137,7 +132,8 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket bound to a loopback address; `ConflictError` if the port is taken."""
     check_loopback(host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol spelt out asyncio turns Nagle's algorithm off; without, answers wait for an ACK.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

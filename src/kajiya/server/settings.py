@@ -72,8 +72,8 @@ class ServerSettings(Config):
         en="Time to finish",
         ja="終了までの猶予",
         help=(
-            "How long running answers may go on when the server is stopped.",
-            "サーバーを止めるとき、生成中の回答を待つ秒数。",
+            "How long running answers may go on when the server is stopped or their model is taken down.",
+            "サーバーを止めるときやモデルの公開をやめるとき、生成中の回答を待つ秒数。",
         ),
         ge=0,
     )

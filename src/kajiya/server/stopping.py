@@ -48,4 +48,6 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)
         if self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks, timeout=_STOP_SECONDS)
+        for closing in self._gateway.before_close:
+            await closing()
         await asyncio.to_thread(self._gateway.gate.close)

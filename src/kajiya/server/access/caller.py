@@ -61,6 +61,7 @@ class KeySettings(Config):
         en="Period of the budget",
         ja="予算の期間",
         help=("By this machine's calendar.", "このコンピューターの暦で数えます。"),
+        choices={"day": ("day", "1 日"), "month": ("month", "1 か月"), "total": ("total", "通算")},
     )
 
     @field_validator("models", mode="before")

@@ -18,7 +18,7 @@ async def health(request: Request) -> JSONResponse:
     An engine that is idle is well: the next request to it loads it.
     """
     gateway: Gateway = request.app.state.gateway
-    states = Counter(engine.state for engine in gateway.engines)
+    states = Counter(engine.state for engine in gateway.engines.values())
     status = "stopping" if gateway.draining else "degraded" if states["failing"] else "ok"
     engines = {state: states[state] for state in get_args(EngineState)}
     return JSONResponse({"status": status, "engines": engines}, 200 if status == "ok" else 503)

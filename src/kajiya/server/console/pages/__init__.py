@@ -1,0 +1,1 @@
+"""The pages of the console, one folder each; `console/__init__.py` says how to add one."""

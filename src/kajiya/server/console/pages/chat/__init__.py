@@ -1,0 +1,1 @@
+"""Talking to models, comparing them, and telling what was good."""

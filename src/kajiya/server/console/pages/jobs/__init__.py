@@ -1,0 +1,1 @@
+"""All jobs, and one job as it goes: chart, progress, log, sample answers, result."""

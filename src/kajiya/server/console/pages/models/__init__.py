@@ -1,0 +1,1 @@
+"""The registry: what there is, where it came from, and taking it away."""

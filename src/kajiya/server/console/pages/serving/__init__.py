@@ -1,0 +1,1 @@
+"""What is served, to whom, and how much of it."""

@@ -1,0 +1,1 @@
+"""Language, people, storage, retention and the audit log."""

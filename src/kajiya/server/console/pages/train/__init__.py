@@ -1,0 +1,1 @@
+"""Easy Trainer: from a file of questions and answers to a running training in three steps."""
