@@ -95,10 +95,9 @@ def forge(
 
     from kajiya.cli.estimate import print_estimate
     from kajiya.cli.findings import parse_columns, show_findings, show_statistics
-    from kajiya.cli.progress import follow, report_end
+    from kajiya.cli.progress import see_through
     from kajiya.core.workspace import Workspace
     from kajiya.forge.plan import DEFAULT_BASE, make_plan, start
-    from kajiya.jobs.supervisor import Supervisor
 
     console = Console()
     workspace = Workspace.current()
@@ -124,17 +123,7 @@ def forge(
     if dry_run:
         return 0
     job = start(plan, workspace)
-    console.print(tr(f"Job {job.id} started.", f"ジョブ {job.id} を始めました。"))
-    if detach:
-        console.print(f"  kajiya jobs log -f {job.id}", highlight=False)
-        return 0
-    supervisor = Supervisor(workspace)
-    job = follow(supervisor, job.id)
-    report_end(job)
-    if job.result is None:
-        return 1 if job.ended else 0
-    _print_result(console, job.result, name)
-    return 0
+    return see_through(workspace, job, detach, lambda result: _print_result(console, result, name))
 
 
 def _print_result(console: Console, result: dict[str, Any], name: str) -> None:

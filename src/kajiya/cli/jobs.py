@@ -110,7 +110,7 @@ def show(job: str, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from kajiya.cli.progress import printable
+    from kajiya.core.printable import printable
 
     table = Table.grid(padding=(0, 2))
 
@@ -165,7 +165,8 @@ Examples:
     "-f", "--follow", "live", is_flag=True, help=tr("Until it ends.", "終わるまで見続けます。")
 )
 def log(job: str, live: bool) -> None:
-    from kajiya.cli.progress import follow, printable, report_end
+    from kajiya.cli.progress import follow, report_end
+    from kajiya.core.printable import printable
 
     supervisor = _supervisor()
     if live:
@@ -209,6 +210,29 @@ def cancel(job: str, grace: float) -> None:
     found = supervisor.get(job)
     click.echo(tr(f"Ending {found.id}…", f"{found.id} を終わらせています…"))
     report_end(supervisor.cancel(found.id, grace))
+
+
+@jobs.command(
+    help=tr(
+        "Have a tuning end now and complete its job with what it has learnt so far.",
+        "学習をここで終え、そこまでの結果でジョブを完成させます。",
+    )
+    + """
+
+\b
+Examples:
+  kajiya jobs finish 20261122-0914
+"""
+)
+@click.argument("job")
+def finish(job: str) -> None:
+    found = _supervisor().finish(job)
+    click.echo(
+        tr(
+            f"{found.id} ends its training at the next step.",
+            f"{found.id} は次のステップで学習を終えます。",
+        )
+    )
 
 
 @jobs.command(

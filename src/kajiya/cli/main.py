@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "kajiya.cli.forge",
         tr("From a CSV to a served model: the main job", "CSV から使えるモデルまで一気に作る"),
     ),
+    "console": ("kajiya.cli.console", tr("Everything in a browser", "ブラウザーの画面で使う")),
     "chat": ("kajiya.cli.chat", tr("Talk to a model in the terminal", "端末でモデルと会話する")),
     "serve": (
         "kajiya.cli.serve",
@@ -28,11 +29,23 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "kajiya.cli.keys",
         tr("Keys of the server, and what was used", "サーバーのキーと利用量の管理"),
     ),
+    "preferences": (
+        "kajiya.cli.preferences",
+        tr("What people thought of answers", "回答への評価と修正"),
+    ),
     "train": (
         "kajiya.cli.train",
         tr("Train a model or an adapter", "モデルやアダプタを学習する"),
     ),
+    "corpus": (
+        "kajiya.cli.corpus",
+        tr("Text for pretraining, from raw to tokens", "事前学習用の文書をレシピから作る"),
+    ),
     "data": ("kajiya.cli.data", tr("Check and register data", "データの点検と登録")),
+    "tokenizer": (
+        "kajiya.cli.tokenizer",
+        tr("Train, extend and compare tokenizers", "トークナイザの学習・拡張・比較"),
+    ),
     "models": ("kajiya.cli.models", tr("Models and adapters", "モデルとアダプタの管理")),
     "jobs": ("kajiya.cli.jobs", tr("Running and past jobs", "実行中と過去のジョブ")),
 }

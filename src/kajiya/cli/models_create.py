@@ -43,8 +43,8 @@ Examples:
     required=True,
     metavar="REF|PATH|world",
     help=tr(
-        "A model whose tokenizer it is to share, a folder with tokenizer.json, or RWKV's World vocabulary",
-        "トークナイザを借りるモデル、tokenizer.json のあるフォルダ、または RWKV の World 語彙",
+        "A tokenizer, a model whose tokenizer it is to share, a folder with tokenizer.json, or RWKV's World vocabulary",
+        "トークナイザの名前、トークナイザを借りるモデル、tokenizer.json のあるフォルダ、または RWKV の World 語彙",
     ),
 )
 @click.option("--name", help=tr("What it is to be called  [ARCH-SIZE]", "名前  [構造-大きさ]"))
@@ -57,8 +57,8 @@ def create(arch: str, size: str, tokenizer: str, name: str | None, seed: int) ->
 
     from kajiya.core.files import check_name
     from kajiya.core.workspace import Workspace
+    from kajiya.forge.tokenizers import find_tokenizer
     from kajiya.models.child import run_module
-    from kajiya.models.resolve import resolve_folder
     from kajiya.store.artifacts import ArtifactStore
     from kajiya.tokenizer.world import write_world_tokenizer
 
@@ -66,12 +66,13 @@ def create(arch: str, size: str, tokenizer: str, name: str | None, seed: int) ->
     chosen = check_name(name or f"{arch}-{size}")
     waiting = Console(stderr=True).status(tr("Making the model…", "モデルを作っています…"))
     with waiting, tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+        folder, owner = Path(scratch), None
         if tokenizer == WORLD:
             write_world_tokenizer(folder)
         else:
-            folder = resolve_folder(tokenizer, workspace)
-        arguments = (arch, size, str(folder.absolute()), chosen, str(seed))
+            folder, owner = find_tokenizer(tokenizer, workspace)
+        parent = [owner.reference] if owner is not None and owner.kind == "tokenizer" else []
+        arguments = [arch, size, str(folder.absolute()), chosen, str(seed), *parent]
         reference = run_module("kajiya.models.creating", *arguments, workspace=workspace)
     artifact = ArtifactStore(workspace).get(reference, "model")
     parameters = f"{artifact.manifest.details['parameters'] / 1e6:,.1f} M"

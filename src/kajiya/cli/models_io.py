@@ -149,17 +149,18 @@ Examples:
   kajiya models export company-faq --format adapter --output ./company-faq-peft
   kajiya models export gemma-3-270m --format gguf --precision f16 --output base.gguf
   kajiya models export my-rwkv --format pth --output my-rwkv.pth
+  kajiya models export company-faq --format ollama --output ./company-faq-ollama
 """
 )
 @click.argument("name")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["safetensors", "gguf", "adapter", "pth"]),
+    type=click.Choice(["safetensors", "gguf", "ollama", "adapter", "pth"]),
     required=True,
     help=tr(
-        "A model's folder, a GGUF file, an adapter's folder, or the .pth of an RWKV model or initial state",
-        "モデルのフォルダ、GGUF ファイル、アダプタのフォルダ、または RWKV のモデルや初期状態の .pth",
+        "A model's folder, a GGUF file, a folder for `ollama create`, an adapter's folder, or the .pth of an RWKV model or initial state",
+        "モデルのフォルダ、GGUF ファイル、`ollama create` 用のフォルダ、アダプタのフォルダ、または RWKV のモデルや初期状態の .pth",
     ),
 )
 @click.option(

@@ -30,6 +30,7 @@ Examples:
   kajiya train pretrain --model small --text ./novels --tokens 5000000
   kajiya train pretrain --model small --aozora aozora-public-domain.tar.xz
   kajiya train pretrain --model small --text corpus.jsonl --context 1024 --dry-run
+  kajiya train pretrain --model small --corpus novels
 """
 )
 @click.option(
@@ -58,6 +59,14 @@ Examples:
         "青空文庫のテキストの書庫 (.tar.xz など)。注記は取り除く",
     ),
 )
+@click.option(
+    "--corpus",
+    metavar="REF",
+    help=tr(
+        "A corpus built by `kajiya corpus build` for this model's tokenizer",
+        "`kajiya corpus build` で作ったコーパス (モデルと同じトークナイザのもの)",
+    ),
+)
 @click.option("--name", help=tr("What the result is to be called  [MODEL]", "名前  [MODEL と同じ]"))
 @click.option("--dry-run", is_flag=True, help=tr("Stop after the estimate", "見積もりまでで止める"))
 @click.option(
@@ -73,6 +82,7 @@ def pretrain(
     model: str,
     texts: tuple[Path, ...],
     aozora: Path | None,
+    corpus: str | None,
     name: str | None,
     dry_run: bool,
     detach: bool,
@@ -81,16 +91,21 @@ def pretrain(
 ) -> int:
     from rich.console import Console
 
-    from kajiya.cli.progress import follow, report_end
+    from kajiya.cli.progress import see_through
     from kajiya.core.workspace import Workspace
     from kajiya.forge.pretrain_plan import plan_pretrain, start_pretrain
-    from kajiya.jobs.supervisor import Supervisor
 
     console = Console()
     workspace = Workspace.current()
     with console.status(tr("Looking at model and text…", "モデルと文書を調べています…")):
         plan = plan_pretrain(
-            model, workspace, texts=texts, aozora=aozora, name=name, overrides=overrides
+            model,
+            workspace,
+            texts=texts,
+            aozora=aozora,
+            corpus=corpus,
+            name=name,
+            overrides=overrides,
         )
     _print_plan(console, plan)
     if not force:
@@ -98,16 +113,7 @@ def pretrain(
     if dry_run:
         return 0
     job = start_pretrain(plan, workspace)
-    console.print(tr(f"Job {job.id} started.", f"ジョブ {job.id} を始めました。"))
-    if detach:
-        console.print(f"  kajiya jobs log -f {job.id}", highlight=False)
-        return 0
-    job = follow(Supervisor(workspace), job.id)
-    report_end(job)
-    if job.result is None:
-        return 1 if job.ended else 0
-    _print_result(console, job.result)
-    return 0
+    return see_through(workspace, job, detach, lambda result: _print_result(console, result))
 
 
 def _print_plan(console: Console, plan: PretrainPlan) -> None:

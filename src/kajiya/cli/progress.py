@@ -5,25 +5,24 @@ Where there is no terminal, plain lines. Only watches: leaving it leaves the job
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from kajiya.core.events import ArtifactMade, Event, Log, Metric, Progress
 from kajiya.core.language import tr
+from kajiya.core.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+    from kajiya.core.workspace import Workspace
     from kajiya.jobs.job import Job
     from kajiya.jobs.supervisor import Supervisor
 
-_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _LEVELS = {"info": "", "warning": "yellow", "error": "red"}
 
 
@@ -55,6 +54,27 @@ def follow(
     return supervisor.get(job.id)
 
 
+def see_through(
+    workspace: Workspace,
+    job: Job,
+    detach: bool,
+    print_result: Callable[[dict[str, Any]], None],
+) -> int:
+    """What a command that started `job` does from then on: its exit status. Raises what `report_end` does."""
+    from kajiya.jobs.supervisor import Supervisor
+
+    click.echo(tr(f"Job {job.id} started.", f"ジョブ {job.id} を始めました。"))
+    if detach:
+        click.echo(f"  kajiya jobs log -f {job.id}")
+        return 0
+    job = follow(Supervisor(workspace), job.id)
+    report_end(job)
+    if job.result is None:
+        return 1 if job.ended else 0
+    print_result(job.result)
+    return 0
+
+
 def report_end(job: Job) -> None:
     """Say how a job ended; raises `JobError` if it failed or was lost. Says nothing while it runs."""
     from kajiya.core.errors import JobError
@@ -70,12 +90,6 @@ def report_end(job: Job) -> None:
         if job.state.resumable:
             again = f"kajiya jobs resume {job.id}"
             click.echo(tr(f"To go on with it: {again}", f"続けるには: {again}"))
-
-
-def printable(text: str) -> str:
-    """`text` without what would move a terminal's cursor or colour it; carriage returns end lines."""
-    text = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return _CONTROLS.sub("", text)
 
 
 def duration(seconds: float) -> str:
@@ -116,6 +130,14 @@ def _stage(name: str) -> str:
         "held-out": tr("held-out loss", "検証損失"),
         "ask-held-out": tr("asking held-out questions", "検証用の質問"),
         "ask-trained": tr("asking training questions", "学習した質問"),
+        "read": tr("reading sources", "情報源の読み込み"),
+        "filter": tr("applying rules", "規則の適用"),
+        "exact": tr("comparing texts", "重複の検出"),
+        "near": tr("comparing shingles", "類似文書の検出"),
+        "lines": tr("counting lines", "行の計数"),
+        "select": tr("writing documents", "文書の書き出し"),
+        "tokenizer": tr("training a tokenizer", "トークナイザの学習"),
+        "assemble": tr("writing shards", "シャードの書き出し"),
     }
     return names.get(name, printable(name))
 

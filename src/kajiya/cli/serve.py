@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -133,29 +132,8 @@ def _newest(workspace: Workspace) -> str:
 
 def _announce(console: Console, url: str, key: str, names: list[str]) -> None:
     """Everything needed to send the first request; written so that it can be copied and pasted."""
-    question = tr("Hello", "こんにちは")
-    body = {
-        "model": names[0],
-        "messages": [{"role": "user", "content": question}],
-        "temperature": 0,
-    }
-    text = json.dumps(body, ensure_ascii=False)
-    curl = (
-        f"curl {url}/v1/chat/completions \\\n"
-        f'  -H "Authorization: Bearer {key}" \\\n'
-        f'  -H "Content-Type: application/json" \\\n'
-        f"  -d '{text}'"
-    )
-    python = (
-        "from openai import OpenAI\n\n"
-        f'client = OpenAI(base_url="{url}/v1", api_key="{key}")\n'
-        "answer = client.chat.completions.create(\n"
-        f'    model="{names[0]}",\n'
-        f'    messages=[{{"role": "user", "content": "{question}"}}],\n'
-        "    temperature=0,\n"
-        ")\n"
-        "print(answer.choices[0].message.content)"
-    )
+    from kajiya.server.snippets import curl, python
+
     rows = (
         (tr("Address", "アドレス"), f"{url}/v1"),
         (tr("Key", "キー"), key),
@@ -165,7 +143,11 @@ def _announce(console: Console, url: str, key: str, names: list[str]) -> None:
     for title, value in rows:
         console.print(f"[bold]{title}[/bold]", end=" " * (width - len(title)))
         console.print(value, markup=False, highlight=False, soft_wrap=True)
-    for title, code in ((tr("In a terminal", "ターミナルで"), curl), ("Python", python)):
+    in_terminal = tr("In a terminal", "ターミナルで")
+    for title, code in (
+        (in_terminal, curl(url, key, names[0])),
+        ("Python", python(url, key, names[0])),
+    ):
         console.print(f"\n[bold]{title}[/bold]")
         console.print(code, markup=False, highlight=False, soft_wrap=True)
     console.print("\n" + tr("Ctrl-C stops the server.", "Ctrl-C で止まります。"), style="dim")

@@ -83,10 +83,9 @@ def tune(
     from rich.console import Console
 
     from kajiya.cli.findings import parse_columns
-    from kajiya.cli.progress import follow, report_end
+    from kajiya.cli.progress import see_through
     from kajiya.core.workspace import Workspace
     from kajiya.forge.tune_plan import plan_tune, start_tune
-    from kajiya.jobs.supervisor import Supervisor
 
     console = Console()
     workspace = Workspace.current()
@@ -108,16 +107,7 @@ def tune(
     if dry_run:
         return 0
     job = start_tune(plan, workspace)
-    console.print(tr(f"Job {job.id} started.", f"ジョブ {job.id} を始めました。"))
-    if detach:
-        console.print(f"  kajiya jobs log -f {job.id}", highlight=False)
-        return 0
-    job = follow(Supervisor(workspace), job.id)
-    report_end(job)
-    if job.result is None:
-        return 1 if job.ended else 0
-    _print_result(console, job.result)
-    return 0
+    return see_through(workspace, job, detach, lambda result: _print_result(console, result))
 
 
 def _show(console: Console, plan: TunePlan) -> None:
