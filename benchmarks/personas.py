@@ -2,7 +2,8 @@
 
 A persona is a tuned state, or a LoRA of rank 8, of an RWKV-7 with random weights. The same engine answers
 the same number of requests, once for one persona and once for all; what each takes in memory is measured
-while they are loaded. The second peer of a comparison is therefore our own engine.
+while they are loaded. The peer is therefore our own engine, and for LoRA llama.cpp as well (Q8_0 of the same
+model, the adapter chosen by the request), which has no tuned states.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +26,7 @@ from common import Result, make_random_rwkv7, options, report
 FULL = {"size": "0.1B", "states": 1000, "loras": 32, "slots": 32, "requests": 96, "tokens": 24}
 QUICK = {"size": "4M", "states": 100, "loras": 8, "slots": 8, "requests": 16, "tokens": 16}
 RANK = 8
+LLAMA = "llama.cpp, Q8_0, a LoRA for each request"
 MIB = 1024**2
 # Imported once, before a process is forked for each part, and only after the environment is set.
 HEAVY = ("kajiya.inference.rwkv.engine", "kajiya.models.rwkv7", "peft")
@@ -43,6 +46,10 @@ def main() -> None:
             adapters = apart(make, base, Path(folder) / kind, plan[f"{kind}s"])
             each = apart(memory, base, adapters)
             results += apart(compare, kind, base, adapters, plan, each)
+            if kind == "lora":
+                theirs = apart(llama, base, adapters, plan)
+                ours, name = results[-2].ours, results[-2].name
+                results.append(Result(name, "tokens/s", ours, theirs, LLAMA, ours / theirs, None))
     report(results, arguments.json)
 
 
@@ -71,6 +78,7 @@ def compare(
         for which, wanted in (("one", one), ("all", chosen)):
             speeds[which] = max(speeds[which], answer_all(engine, wanted, plan["tokens"]))
     engine.close()
+    print(f"  {kind}: {speeds}", file=sys.stderr, flush=True)
     files = sum(f.stat().st_size for f in adapters[names[0]].iterdir()) / MIB
     what = f"{len(adapters)} {kind}s of RWKV-7 {plan['size']}, {plan['slots']} at a time"
     ratio = speeds["all"] / speeds["one"]
@@ -86,6 +94,27 @@ def compare(
             None,
         ),
     ]
+
+
+def llama(base: Path, adapters: dict[str, Path], plan: dict[str, Any]) -> float:
+    """Tokens a second of llama.cpp for the same requests to all the adapters."""
+    from transformers import AutoConfig
+
+    from kajiya.inference.llamacpp import LlamaCpp
+    from kajiya.inference.protocol import EngineSettings
+    from kajiya.models.formats.gguf_writer import write_adapter, write_model
+    from kajiya.tokenizer.chat import ChatTokenizer
+
+    config = AutoConfig.from_pretrained(base)
+    write_model(base, base / "model.gguf", "q8_0", "base")
+    files = {name: folder / "adapter.gguf" for name, folder in adapters.items()}
+    for name, file in files.items():
+        write_adapter(adapters[name], config, file, name)
+    settings = EngineSettings(slots=plan["slots"], context_length=256)
+    engine = LlamaCpp(base / "model.gguf", files, settings, 256, ChatTokenizer.load(base))
+    chosen = random.Random(0).choices(list(files), k=plan["requests"])
+    answer_all(engine, chosen[: plan["slots"]], plan["tokens"])
+    return max(answer_all(engine, chosen, plan["tokens"]) for _ in range(2))
 
 
 def memory(base: Path, adapters: dict[str, Path]) -> float:
@@ -104,9 +133,16 @@ def memory(base: Path, adapters: dict[str, Path]) -> float:
 
 def answer_all(engine: Any, names: Sequence[str], tokens: int) -> float:
     """Tokens a second of requests to the personas `names`, asked all at once."""
-    from kajiya.inference.protocol import GenerateRequest
+    from kajiya.inference.protocol import GenerateChunk, GenerateRequest
 
-    def ask(number: int) -> None:
+    def ask(number: int) -> int:
+        written = 0
+
+        def take(chunk: GenerateChunk) -> bool:
+            nonlocal written
+            written = chunk.usage.completion_tokens if chunk.usage else written
+            return False
+
         request = GenerateRequest(
             model="m",
             tokens=(0,),
@@ -115,12 +151,13 @@ def answer_all(engine: Any, names: Sequence[str], tokens: int) -> float:
             adapters=((names[number], 1.0),),
             reuse_prompt=False,
         )
-        engine.complete([40 + number, 97, 205, 33], request, lambda chunk: False)
+        engine.complete([40 + number, 97, 205, 33], request, take)
+        return written
 
     started = time.perf_counter()
     with ThreadPoolExecutor(len(names)) as pool:
-        list(pool.map(ask, range(len(names))))
-    return len(names) * tokens / (time.perf_counter() - started)
+        total = sum(pool.map(ask, range(len(names))))
+    return total / (time.perf_counter() - started)
 
 
 def make_states(base: Path, folder: Path, count: int) -> dict[str, Path]:

@@ -40,40 +40,45 @@ def main() -> None:
     results = []
     for name, side, as_started in peers:
         theirs, their_losses = measure(side, quick, as_started)
-        pairs = list(zip(our_losses, their_losses, strict=True))
-        worst = max(abs(a - b) / b for a, b in pairs)
         target = 6.0 if name == peers[0][0] else None
         results += [
             Result(
                 "LoRA tuning of Gemma 3 270M", "tokens/s", ours, theirs, name, ours / theirs, target
             ),
-            Result(
-                f"largest difference of the loss curve over {len(pairs)} steps",
-                "%",
-                100 * worst,
-                1.0,
-                f"{name}, allowed",
-                0.01 / max(worst, 1e-9),
-                1.0,
-            ),
+            compare_curves("bf16", our_losses, their_losses, name),
         ]
-        for step, (a, b) in enumerate(pairs, start=1):
-            print(f"  step {step:2d}  loss ours {a:.4f}  TRL {b:.4f}", file=sys.stderr, flush=True)
+    if not quick:
+        curves = [measure(side, quick, False, "fp32")[1] for side in ("ours", "trl-plain")]
+        results.append(compare_curves("fp32", curves[0], curves[1], peers[0][0]))
     report(results, arguments.json)
 
 
-def measure(side: str, quick: bool, as_started: bool) -> tuple[float, list[float]]:
+def compare_curves(precision: str, ours: list[float], theirs: list[float], name: str) -> Result:
+    """How far apart the losses of a step are at most, of 1 % allowed."""
+    pairs = list(zip(ours, theirs, strict=True))
+    for step, (a, b) in enumerate(pairs, start=1):
+        line = f"  {precision}, step {step:2d}  loss ours {a:.4f}  TRL {b:.4f}"
+        print(line, file=sys.stderr, flush=True)
+    worst = max(abs(a - b) / b for a, b in pairs)
+    what = f"largest difference of the loss curve over {len(pairs)} steps, {precision}"
+    ratio = 0.01 / max(worst, 1e-9)
+    return Result(what, "%", 100 * worst, 1.0, f"{name}, allowed", ratio, 1.0)
+
+
+def measure(
+    side: str, quick: bool, as_started: bool, precision: str = "bf16"
+) -> tuple[float, list[float]]:
     """Tokens a second and the loss of each step of one side, in a process of its own."""
     environment = Workspace.current().environment()
     if as_started:
         environment = {k: v for k, v in environment.items() if k not in NUMERIC_ENVIRONMENT}
-    command = [sys.executable, __file__, SIDE, side, str(4 if quick else 15)]
+    command = [sys.executable, __file__, SIDE, side, str(4 if quick else 15), precision]
     run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     found: tuple[float, list[float]] = tuple(json.loads(run.stdout.splitlines()[-1]))
     return found
 
 
-def run_side(side: str, steps: int) -> None:
+def run_side(side: str, steps: int, precision: Any) -> None:
     """What the process of one side does; prints its figures as JSON last."""
     warnings.filterwarnings("ignore")
     from kajiya.data.check import check_file
@@ -87,9 +92,9 @@ def run_side(side: str, steps: int) -> None:
     examples = sorted(examples, key=len)[: steps * ROWS_A_STEP]
     plan = [list(range(i, i + ROWS_A_STEP)) for i in range(0, len(examples), ROWS_A_STEP)]
     if side == "ours":
-        result = run_ours(base, examples, plan, tokenizer.pad_id or 0)
+        result = run_ours(base, examples, plan, tokenizer.pad_id or 0, precision)
     else:
-        result = run_trl(base, examples, plan, checkpointing=side == "trl")
+        result = run_trl(base, examples, plan, precision, checkpointing=side == "trl")
     print(json.dumps(result))
 
 
@@ -98,8 +103,8 @@ def speed(tokens: list[int], seconds: list[float]) -> float:
     return median(n / s for n, s in zip(tokens[1:], seconds[1:], strict=True))
 
 
-def new_model(base: Path, fused: bool) -> Any:
-    """The base in bf16 with a LoRA drawn from a fixed seed."""
+def new_model(base: Path, precision: Any, fused: bool) -> Any:
+    """The base with a LoRA drawn from a fixed seed."""
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -108,7 +113,7 @@ def new_model(base: Path, fused: bool) -> Any:
     from kajiya.training.kernels.install import use_fast_kernels
     from kajiya.training.tune import load_base
 
-    config = TuneConfig(precision="bf16")
+    config = TuneConfig(precision=precision)
     torch.manual_seed(0)
     model = load_base(base, config)
     torch.manual_seed(0)
@@ -126,7 +131,7 @@ def new_model(base: Path, fused: bool) -> Any:
 
 
 def run_ours(
-    base: Path, examples: list[Any], plan: list[list[int]], pad_id: int
+    base: Path, examples: list[Any], plan: list[list[int]], pad_id: int, precision: Any
 ) -> tuple[float, list[float]]:
     """Our loop; returns tokens a second and the loss of each step."""
     from kajiya.training.checkpoint import Checkpoints
@@ -142,12 +147,16 @@ def run_ours(
         def should_stop(self) -> bool:
             return False
 
+        def sample(self, *args: Any, **kwargs: Any) -> None: ...
+        def should_finish(self) -> bool:
+            return False
+
         def metric(self, step: int, **values: float) -> None:
             if "loss" in values:
                 self.losses.append(values["loss"])
                 self.times.append(time.perf_counter())
 
-    model = new_model(base, fused=True)
+    model = new_model(base, precision, fused=True)
     model.train()
     config = TuneConfig(
         epochs=1,
@@ -155,7 +164,7 @@ def run_ours(
         warmup=0.0,
         b_ratio=1.0,
         question_dropout=0.0,
-        precision="bf16",
+        precision=precision,
         checkpoint_every=10_000,
     )
     watch = Watch()
@@ -172,7 +181,7 @@ def run_ours(
 
 
 def run_trl(
-    base: Path, examples: list[Any], plan: list[list[int]], checkpointing: bool
+    base: Path, examples: list[Any], plan: list[list[int]], precision: str, checkpointing: bool
 ) -> tuple[float, list[float]]:
     """TRL's trainer with its defaults, given the same optimiser and schedule."""
     import torch
@@ -190,7 +199,7 @@ def run_trl(
             "completion_mask": [[int(t) for t in row.trained] for row in rows],
         }
     )
-    model = new_model(base, fused=False)
+    model = new_model(base, precision, fused=False)
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad],
         lr=RATE,
@@ -229,6 +238,7 @@ def run_trl(
                 report_to="none",
                 disable_tqdm=True,
                 use_cpu=True,
+                bf16=precision == "bf16",
                 max_grad_norm=1.0,
                 train_sampling_strategy="sequential",
                 gradient_checkpointing=checkpointing,
@@ -248,6 +258,6 @@ def run_trl(
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [SIDE]:
-        run_side(sys.argv[2], int(sys.argv[3]))
+        run_side(sys.argv[2], int(sys.argv[3]), sys.argv[4])
     else:
         main()
