@@ -25,7 +25,7 @@ from kajiya.core.files import atomic_folder, write_text
 from kajiya.core.workspace import Workspace
 from kajiya.corpus.build import Corpus, build_corpus
 from kajiya.corpus.document import Document
-from kajiya.corpus.sources.aozora import read_archive
+from kajiya.corpus.sources.aozora import AozoraSource, read_aozora
 from kajiya.models.creating import Architecture, create_model
 from kajiya.tokenizer.chat import ChatTokenizer
 from kajiya.tokenizer.train import train_tokenizer
@@ -95,7 +95,9 @@ def train(
     tokenizer = work / "tokenizer"
     if not tokenizer.exists():
         with _told("tokenizer"), atomic_folder(tokenizer) as folder:
-            train_tokenizer(_sample(read_archive(aozora)), vocabulary, folder)
+            train_tokenizer(
+                _sample(read_aozora(AozoraSource(path=str(aozora)))), vocabulary, folder
+            )
     corpus = _corpus(work, aozora, tokenizer)
     run = work / arch
     model, settings = run / "new", run / "config.yaml"
@@ -145,7 +147,7 @@ def _corpus(work: Path, aozora: Path, tokenizer: Path) -> Corpus:
         works: list[Document] = []
 
         def noted() -> Iterator[Document]:
-            for document in read_archive(aozora):
+            for document in read_aozora(AozoraSource(path=str(aozora))):
                 works.append(Document(document.id, "", "", document.title, document.author))
                 yield document
 

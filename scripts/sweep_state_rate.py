@@ -52,6 +52,11 @@ class Quiet:
     def should_stop(self) -> bool:
         return False
 
+    def sample(self, step: int, question: str, answer: str, expected: str = "") -> None: ...
+
+    def should_finish(self) -> bool:
+        return False
+
 
 @dataclass(frozen=True)
 class Measured:
