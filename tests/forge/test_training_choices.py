@@ -132,14 +132,14 @@ def test_only_models_that_are_here_can_be_named(workspace: Workspace, base: str)
 
 
 def test_the_outlook_needs_data_and_a_base_that_fits(workspace: Workspace) -> None:
-    choice = Choice(data=f"upload:{upload(workspace, CSV)}", base="tiny-base")
+    once, twice = (TuneConfig(epochs=epochs, question_dropout=0) for epochs in (5, 10))
+    choice = Choice(data=f"upload:{upload(workspace, CSV)}", base="tiny-base", tune=once)
     assert outlook(choice, workspace, MACHINE).estimate is None  # nobody has counted yet
     inspect(workspace, "upload", choice.data.removeprefix("upload:"), choice.reading())
     ahead = outlook(choice, workspace, MACHINE)
     assert ahead.base is not None and ahead.estimate is not None and ahead.cost is not None
     assert ahead.estimate.rows == 9 and ahead.cost.yen > 0
-    twice = choice.model_copy(update={"tune": TuneConfig(epochs=14)})
-    more = outlook(twice, workspace, MACHINE).estimate
+    more = outlook(choice.model_copy(update={"tune": twice}), workspace, MACHINE).estimate
     assert more is not None and more.seconds == pytest.approx(2 * ahead.estimate.seconds)
 
 

@@ -53,8 +53,14 @@ def test_rows_that_are_too_long_do_not_count(tmp_path: Path) -> None:
     assert (found.rows, found.tokens, found.labels) == (2, 3 * 74, 3 * 14)
 
 
+def test_dropout_takes_half_its_share_of_questions_but_in_the_last_epoch(tmp_path: Path) -> None:
+    config = TuneConfig(max_tokens=64, question_dropout=0.8, epochs=3)
+    found = estimate(SHAPE, Sizes.of([50, 50], [30, 30], 64), config, MACHINE, tmp_path)
+    assert found.tokens == 2 * (3 * 30 + 20 + 2 * 0.6 * 20)
+
+
 def test_more_work_costs_more(tmp_path: Path) -> None:
-    less, more = plan(tmp_path, epochs=2), plan(tmp_path, epochs=4)
+    less, more = (plan(tmp_path, epochs=n, question_dropout=0) for n in (2, 4))
     assert more.seconds == pytest.approx(2 * less.seconds)
     assert plan(tmp_path, rank=64).memory > less.memory
     assert plan(tmp_path, batch_tokens=4096).memory > less.memory

@@ -60,6 +60,17 @@ def test_the_loss_goes_down(tmp_path: Path) -> None:
     assert outcome.train_loss == losses[outcome.total_steps]
 
 
+def test_questions_are_thinned_out_in_all_epochs_but_the_last(tmp_path: Path) -> None:
+    whole = sum(map(len, ROWS))
+    one, two, three = (
+        make(tmp_path / f"{epochs}", Recorder(), epochs=epochs, question_dropout=0.9).run().tokens
+        for epochs in (1, 2, 3)
+    )
+    assert one == whole
+    assert one < two < 2 * whole
+    assert two < three < two + whole
+
+
 @pytest.mark.parametrize("packing", [False, True])
 def test_accumulated_batches_are_one_large_batch(tmp_path: Path, packing: bool) -> None:
     rows = [  # as long as each other, with other numbers of labels: means of means would be wrong

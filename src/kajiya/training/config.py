@@ -26,7 +26,7 @@ class TuneConfig(Config):
         ),
     )
     epochs: int = option(
-        7,
+        10,
         en="Epochs",
         ja="エポック数",
         ge=1,
@@ -102,9 +102,9 @@ class TuneConfig(Config):
         ge=0,
         lt=1,
         help=(
-            "At first up to this share of a question's tokens is left out at random, less in each epoch and"
-            " nothing in the last, so that other wordings are understood",
-            "はじめは質問の語を最大この割合まで無作為に間引き、周ごとに減らして最後は間引かない。言い換えに強くなる",
+            "Up to this share of a question's tokens is left out at random in all epochs but the last,"
+            " so that other wordings are understood",
+            "最後の周を除き、質問の語を最大この割合まで無作為に間引く。言い換えに強くなる",
         ),
     )
     batch_tokens: int = option(

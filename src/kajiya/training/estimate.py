@@ -247,9 +247,9 @@ def estimate(
     `cache` is where `remember_speed` has noted what this machine achieved.
     """
     question = 1 - sizes.labels / max(1, sizes.tokens)
-    # Dropout takes half of its share on average, and the share falls evenly to nothing.
-    kept = 1 - question * config.question_dropout / 4
-    tokens = round(sizes.tokens * kept) * config.epochs
+    # Dropout takes half of its share on average, and nothing in the last epoch.
+    dropped = question * config.question_dropout / 2 * (config.epochs - 1)
+    tokens = round(sizes.tokens * (config.epochs - dropped))
     label_count = sizes.labels * config.epochs
     # Forward and backward through frozen weights: two products each; the adapter's own are small.
     trainable = shape.trainable(config)

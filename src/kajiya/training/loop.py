@@ -247,13 +247,12 @@ class Loop:
         """The rows of a batch, shared out among the workers."""
         config = self.config
         chosen = [self.examples[row] for row in rows]
-        # Falls to nothing in the last epoch, which sees every question as it will be asked.
-        share = config.question_dropout * (1 - epoch / max(1, config.epochs - 1))
-        if share:
+        # The last epoch sees every question as it will be asked.
+        if config.question_dropout and epoch < config.epochs - 1:
             chosen = [
                 drop_from_question(
                     example,
-                    share,
+                    config.question_dropout,
                     random.Random(f"{config.seed}/{epoch}/{row}"),  # noqa: S311
                     self.template_tokens,
                 )
