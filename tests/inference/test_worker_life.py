@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from kajiya.core.errors import EngineError
 from kajiya.inference.bundle import ServableModel, group_by_base
 from kajiya.inference.client import WorkerEngine
 from kajiya.inference.protocol import EngineSettings
+from kajiya.inference.wire import Load
 from support.asking import chunks_of, request, said
 from support.tiny_llama import STORY
 from support.waiting import until
@@ -159,6 +161,42 @@ async def test_a_worker_does_not_outlive_its_parent(
         parent.kill()
         parent.wait()
     await until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+
+
+_STUBBORN = """
+import time
+from kajiya.inference import worker
+from kajiya.inference.protocol import Capabilities
+
+class Engine:
+    capabilities = Capabilities(context_length=8, slots=1)
+
+    def __del__(self):
+        time.sleep(600)
+
+class Loaded:
+    def __init__(self, models, settings):
+        self.engine = Engine()
+
+worker.Loaded = Loaded
+worker.main()
+"""
+
+
+async def test_a_worker_ends_though_its_engine_cannot_be_taken_apart(
+    tiny_model: ServableModel, small: EngineSettings
+) -> None:
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-c", _STUBBORN, "--fd", str(theirs.fileno())]
+    with ours, subprocess.Popen(command, pass_fds=[theirs.fileno()]) as worker:
+        theirs.close()
+        ours.sendall(Load(models=(tiny_model,), settings=small).line())
+        assert b"ready" in ours.recv(4096)
+        ours.close()
+        try:
+            assert await asyncio.to_thread(worker.wait, 30) == 0
+        finally:
+            worker.kill()
 
 
 async def test_models_of_one_base_share_it_unless_adapters_clash(

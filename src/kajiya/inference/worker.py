@@ -228,12 +228,14 @@ def _internal_error() -> EngineError:
 async def _serve(descriptor: int) -> None:
     endpoint = socket.socket(fileno=descriptor)
     reader, writer = await asyncio.open_connection(sock=endpoint, limit=LINE_LIMIT)
+    worker = Worker(reader, writer)
     try:
-        await Worker(reader, writer).run()
+        await worker.run()
     except OSError:
         pass  # the other end went away in the middle of a line
     finally:
-        # Not a return: threads inside llama.cpp may be busy for seconds, and nothing is left to save.
+        # Not a return, and with `worker` still held: taking llama.cpp's server apart waits for its threads,
+        # which may be busy for seconds or never end, and nothing is left to save.
         sys.stderr.flush()
         os._exit(0)
 
