@@ -50,6 +50,7 @@ async def test_a_slow_reader_holds_one_merged_chunk_and_no_slot(engine: WorkerEn
     first = await anext(answer)
     await until(lambda: engine.pending == 0)
     rest = [chunk async for chunk in answer]
+    assert first.usage is not None
     assert len(rest) == 1
     assert (first.text + rest[0].text).startswith(STORY * 5)
     assert rest[0].finish_reason == "length"
